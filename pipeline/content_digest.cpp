@@ -1,0 +1,138 @@
+#include "pipeline/content_digest.h"
+
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <vector>
+
+#include "core/atomic_file.h"
+#include "core/error.h"
+#include "core/hash.h"
+
+namespace vtissue::pipeline {
+namespace fs = std::filesystem;
+
+namespace {
+
+/// Smaller files are read faster than looked up.
+constexpr std::int64_t kCachedFromBytes = 256 * 1024;
+
+std::int64_t nanoseconds(const timespec& time) { return std::int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec; }
+
+struct stat status_of(const fs::path& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) != 0) {
+    throw Error(ErrorCode::kBadInput, "{}: cannot be read: {}", path.string(), std::strerror(errno));
+  }
+  return status;
+}
+
+/// The change time is in it because tools that copy or extract set the modification time back.
+std::string stamp_of(const struct stat& status) {
+  return fmt::format("{}-{}-{}-{}", status.st_size, nanoseconds(status.st_mtim), nanoseconds(status.st_ctim),
+                     status.st_ino);
+}
+
+/// Times of files are coarse: a write right after the digest could leave the stamp as it is. Once the
+/// last change is two seconds old a later one must show.
+bool settled(const struct stat& status) {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  return nanoseconds(now) - nanoseconds(status.st_ctim) > 2'000'000'000;
+}
+
+}  // namespace
+
+DigestCache::DigestCache(fs::path cache_file) : cache_file_(std::move(cache_file)) {
+  if (cache_file_.empty()) return;
+  std::ifstream in(cache_file_, std::ios::binary);
+  if (!in) return;
+  const nlohmann::json stored = nlohmann::json::parse(in, nullptr, false);
+  const auto files = stored.is_object() ? stored.find("files") : stored.end();
+  if (!stored.is_object() || files == stored.end() || !files->is_object()) {
+    spdlog::info("{}: not usable, hashing the inputs anew", cache_file_.string());
+    return;
+  }
+  for (const auto& [path, entry] : files->items()) {
+    if (!entry.is_array() || entry.size() != 2 || !entry[0].is_string() || !entry[1].is_string()) continue;
+    entries_[path] = {entry[0].get<std::string>(), entry[1].get<std::string>()};
+  }
+}
+
+ContentDigest DigestCache::digest(const fs::path& path) {
+  const struct stat status = status_of(path);
+  if (S_ISDIR(status.st_mode)) return folder_digest(path);
+  return {file_digest(path), static_cast<std::uint64_t>(status.st_size), {}};
+}
+
+std::string DigestCache::file_digest(const fs::path& path) {
+  const struct stat before = status_of(path);
+  const bool cached = before.st_size >= kCachedFromBytes;
+  const std::string key = fs::absolute(path).lexically_normal().string();
+  if (cached) {
+    std::lock_guard lock(mutex_);
+    const auto known = entries_.find(key);
+    if (known != entries_.end() && known->second.stamp == stamp_of(before)) return known->second.sha256;
+  }
+  std::string sha256 = sha256_file(path);
+  const struct stat after = status_of(path);
+  if (stamp_of(after) != stamp_of(before)) {
+    throw Error(ErrorCode::kBadInput, "{}: changed while it was read; run again once it is complete", path.string());
+  }
+  if (cached && settled(after)) {
+    std::lock_guard lock(mutex_);
+    entries_[key] = {stamp_of(after), sha256};
+    changed_ = true;
+  }
+  return sha256;
+}
+
+ContentDigest DigestCache::folder_digest(const fs::path& folder) {
+  std::vector<std::pair<std::string, std::uint64_t>> files;
+  try {
+    for (const auto& entry :
+         fs::recursive_directory_iterator(folder, fs::directory_options::follow_directory_symlink)) {
+      if (entry.is_regular_file())
+        files.emplace_back(entry.path().lexically_relative(folder).string(), entry.file_size());
+    }
+  } catch (const fs::filesystem_error& error) {
+    throw Error(ErrorCode::kBadInput, "{}: cannot be read: {}", folder.string(), error.code().message());
+  }
+  std::sort(files.begin(), files.end());
+  ContentDigest digest;
+  Sha256 listing;
+  for (const auto& [name, size] : files) {
+    listing.update(fmt::format("{}\t{}\n", name, size));
+    digest.size += size;
+  }
+  digest.listing_sha256 = listing.finish();
+  if (fs::exists(folder / "index.json")) {
+    digest.sha256 = file_digest(folder / "index.json");
+  } else {
+    Sha256 contents;
+    for (const auto& [name, size] : files) contents.update(fmt::format("{}\t{}\n", name, file_digest(folder / name)));
+    digest.sha256 = contents.finish();
+  }
+  return digest;
+}
+
+void DigestCache::save() {
+  std::lock_guard lock(mutex_);
+  if (cache_file_.empty() || !changed_) return;
+  nlohmann::json files = nlohmann::json::object();
+  for (const auto& [path, entry] : entries_) files[path] = {entry.stamp, entry.sha256};
+  const nlohmann::json stored = {{"format", 1}, {"files", files}};
+  std::error_code failure;
+  fs::create_directories(cache_file_.parent_path(), failure);
+  if (failure) throw_output_error(cache_file_.parent_path(), "create the folder", failure.value());
+  write_file_atomically(cache_file_, stored.dump(1, ' ', false, nlohmann::json::error_handler_t::replace));
+  changed_ = false;
+}
+
+}  // namespace vtissue::pipeline

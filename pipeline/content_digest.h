@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <mutex>
+#include <string>
+
+namespace vtissue::pipeline {
+
+/// What an input or output contains.
+struct ContentDigest {
+  std::string sha256;          ///< of the file; of a folder: of its index.json, else of all its files
+  std::uint64_t size = 0;      ///< bytes of the file, or of all files of the folder
+  std::string listing_sha256;  ///< of a folder: of its files' names and sizes, which shows a lost or cut file
+  bool operator==(const ContentDigest&) const = default;
+};
+
+/// Digests of files and folders. Large files are not read again as long as size, times and inode stay
+/// what they were; the cache is a JSON file that may be damaged or removed at any time. Thread-safe.
+///
+/// A folder with an `index.json` is as good as that file, which has to list the checksums of the
+/// others. A folder without one (a user's own) is hashed file by file.
+class DigestCache {
+ public:
+  /// Without a file nothing is kept between runs.
+  explicit DigestCache(std::filesystem::path cache_file = {});
+
+  /// Throws Error kBadInput if `path` is missing or cannot be read.
+  ContentDigest digest(const std::filesystem::path& path);
+
+  /// Writes the cache file if something was added. Throws Error kOutput.
+  void save();
+
+ private:
+  struct Entry {
+    std::string stamp;  ///< size, modification and change time in ns, inode
+    std::string sha256;
+  };
+  std::string file_digest(const std::filesystem::path& path);
+  ContentDigest folder_digest(const std::filesystem::path& folder);
+
+  std::filesystem::path cache_file_;
+  std::mutex mutex_;
+  std::map<std::string, Entry> entries_;
+  bool changed_ = false;
+};
+
+}  // namespace vtissue::pipeline

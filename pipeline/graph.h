@@ -1,0 +1,61 @@
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "pipeline/stage.h"
+
+namespace vtissue::pipeline {
+
+using NodeId = std::size_t;
+
+/// An output port of another node.
+struct OutputRef {
+  NodeId node = 0;
+  std::string port;
+};
+
+/// What an input port is bound to: a file or folder from outside, or what another node makes.
+using Source = std::variant<std::filesystem::path, OutputRef>;
+
+/// A stage with its inputs and outputs bound.
+struct Node {
+  std::shared_ptr<const Stage> stage;
+  std::map<std::string, Source, std::less<>> inputs;  ///< an optional port that is left out is unbound
+  Bindings outputs;                                   ///< every output port → where its result goes
+  std::string name;  ///< of the record and the work folder; empty: the stage's name. Unique in a graph
+};
+
+/// Stages and what flows between them. Built on one thread, then only read.
+class Graph {
+ public:
+  /// Nodes may refer to nodes that are added later.
+  NodeId add(Node node);
+
+  const std::vector<Node>& nodes() const { return nodes_; }
+  const Node& node(NodeId id) const { return nodes_.at(id); }
+
+  /// Throws Error kUsage: unknown port, required input unbound, output without a path, two nodes of one
+  /// name or writing one path, cycle.
+  void check() const;
+
+  /// Every node after those it depends on, otherwise as added. Throws Error kUsage on a cycle.
+  std::vector<NodeId> order() const;
+
+  /// Nodes whose outputs `id` reads, each once, ascending.
+  std::vector<NodeId> upstream(NodeId id) const;
+
+  /// Where an input lies: an outside path, or the other node's output path.
+  const std::filesystem::path& path_of(const Source& source) const;
+
+ private:
+  void check_ports(const Node& node) const;
+  std::vector<Node> nodes_;
+};
+
+}  // namespace vtissue::pipeline

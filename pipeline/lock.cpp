@@ -1,0 +1,96 @@
+#include "pipeline/lock.h"
+
+#include <fcntl.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "core/atomic_file.h"
+#include "core/error.h"
+#include "pipeline/run_folders.h"
+
+namespace vtissue::pipeline {
+namespace fs = std::filesystem;
+
+namespace {
+
+std::string host_name() {
+  std::array<char, 256> name{};
+  if (::gethostname(name.data(), name.size() - 1) != 0) return "unknown";
+  return name.data();
+}
+
+std::string read_text(int descriptor) {
+  std::array<char, 512> text{};
+  const ssize_t length = ::pread(descriptor, text.data(), text.size(), 0);
+  return length > 0 ? std::string(text.data(), static_cast<std::size_t>(length)) : std::string();
+}
+
+/// "pid 123 on host h, since 2024-05-01T10:00:00Z"; the text may be half-written or foreign.
+std::string holder(const std::string& text) {
+  const nlohmann::json stored = nlohmann::json::parse(text, nullptr, false);
+  if (!stored.is_object() || !stored.contains("pid") || !stored.contains("host")) return "of unknown origin";
+  return fmt::format(
+      "pid {} on host {}, since {}", stored["pid"].dump(),
+      stored["host"].is_string() ? stored["host"].get<std::string>() : "?",
+      stored.contains("since") && stored["since"].is_string() ? stored["since"].get<std::string>() : "?");
+}
+
+std::string own_text() {
+  const std::time_t now = std::time(nullptr);
+  std::tm utc{};
+  ::gmtime_r(&now, &utc);
+  std::array<char, 32> since{};
+  std::strftime(since.data(), since.size(), "%Y-%m-%dT%H:%M:%SZ", &utc);
+  return nlohmann::json{{"pid", ::getpid()}, {"host", host_name()}, {"since", since.data()}}.dump() + "\n";
+}
+
+void write_text(int descriptor, const fs::path& lock_file, const std::string& text) {
+  if (::ftruncate(descriptor, 0) != 0 ||
+      ::pwrite(descriptor, text.data(), text.size(), 0) != static_cast<ssize_t>(text.size())) {
+    throw_output_error(lock_file, "write", errno);
+  }
+}
+
+}  // namespace
+
+FolderLock::FolderLock(const fs::path& folder, const fs::path& lock_file) {
+  make_folder(lock_file.parent_path());
+  descriptor_ = ::open(lock_file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  if (descriptor_ < 0) throw_output_error(folder, "write to the folder", errno);
+  struct flock whole_file {};
+  whole_file.l_type = F_WRLCK;
+  whole_file.l_whence = SEEK_SET;
+  try {
+    if (::fcntl(descriptor_, F_OFD_SETLK, &whole_file) != 0) {
+      const int reason = errno;
+      if (reason == EAGAIN || reason == EACCES) {
+        throw Error(ErrorCode::kOutput,
+                    "{}: another vtissue run ({}) is using this folder; wait for it or choose another folder",
+                    folder.string(), holder(read_text(descriptor_)));
+      }
+      spdlog::warn("{}: this file system has no locks ({}); make sure that no other run uses the folder",
+                   folder.string(), std::strerror(reason));
+    } else if (const std::string left = read_text(descriptor_); !left.empty()) {
+      spdlog::info("{}: a run ({}) ended without finishing; going on from what it kept", folder.string(), holder(left));
+    }
+    write_text(descriptor_, lock_file, own_text());
+  } catch (...) {
+    ::close(descriptor_);
+    throw;
+  }
+}
+
+FolderLock::~FolderLock() {
+  // Emptied, not removed: another run may have opened the file already and would lock a name that is gone.
+  if (::ftruncate(descriptor_, 0) != 0) spdlog::debug("lock: not emptied: {}", std::strerror(errno));
+  ::close(descriptor_);
+}
+
+}  // namespace vtissue::pipeline

@@ -1,0 +1,55 @@
+#include "pipeline/run_context.h"
+
+#include <spdlog/spdlog.h>
+
+#include <utility>
+
+#include "core/error.h"
+
+namespace vtissue::pipeline {
+
+RunContext::RunContext(std::string stage, ChunkStore chunks, Resources resources, Progress& progress,
+                       std::stop_token stop)
+    : stage_(std::move(stage)),
+      chunks_(std::move(chunks)),
+      resources_(resources),
+      progress_(progress),
+      stop_(std::move(stop)) {}
+
+void RunContext::set_total(std::int64_t units, std::string_view unit) { progress_.stage_started(stage_, units, unit); }
+
+void RunContext::advance(std::int64_t units) {
+  // Told under the lock: the display must not see an older count after a newer one.
+  std::lock_guard lock(mutex_);
+  done_ += units;
+  progress_.advanced(stage_, done_);
+}
+
+void RunContext::throw_if_stopped() const {
+  if (stop_requested()) {
+    throw Error(ErrorCode::kInterrupted, "stopped as asked; what is done is kept, run the same command again to go on");
+  }
+}
+
+void RunContext::warn(std::string message) {
+  spdlog::warn("{}: {}", stage_, message);
+  std::lock_guard lock(mutex_);
+  warnings_.push_back(std::move(message));
+}
+
+void RunContext::report(std::string_view key, nlohmann::json value) {
+  std::lock_guard lock(mutex_);
+  reported_[std::string(key)] = std::move(value);
+}
+
+std::vector<std::string> RunContext::warnings() const {
+  std::lock_guard lock(mutex_);
+  return warnings_;
+}
+
+nlohmann::json RunContext::reported() const {
+  std::lock_guard lock(mutex_);
+  return reported_;
+}
+
+}  // namespace vtissue::pipeline

@@ -1,0 +1,74 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "pipeline/chunk_store.h"
+#include "pipeline/progress.h"
+
+namespace vtissue::pipeline {
+
+/// Shares of the machine. They never change a result.
+struct Resources {
+  int threads = 1;    ///< cores in all: --threads
+  int in_flight = 4;  ///< items between reader, network and writer: --in-flight
+};
+
+/// What a running stage may use of its surroundings. Thread-safe.
+class RunContext {
+ public:
+  RunContext(std::string stage, ChunkStore chunks, Resources resources, Progress& progress, std::stop_token stop);
+
+  ChunkStore& chunks() { return chunks_; }
+  const Resources& resources() const { return resources_; }
+
+  /// Totals for the progress display; call once, before the first advance().
+  void set_total(std::int64_t units, std::string_view unit);
+  /// `units` more are done.
+  void advance(std::int64_t units = 1);
+
+  bool stop_requested() const { return stop_.stop_requested(); }
+  /// Throws Error kInterrupted once a stop has been asked for. Call between chunks.
+  void throw_if_stopped() const;
+
+  /// Something the user should know; logged, and kept in run.json and the report.
+  void warn(std::string message);
+  /// A figure or table for run.json and the report: "tiles": 192. Must be deterministic.
+  void report(std::string_view key, nlohmann::json value);
+
+  std::vector<std::string> warnings() const;
+  nlohmann::json reported() const;
+
+ private:
+  std::string stage_;
+  ChunkStore chunks_;
+  Resources resources_;
+  Progress& progress_;
+  std::stop_token stop_;
+  mutable std::mutex mutex_;
+  std::int64_t done_ = 0;
+  std::vector<std::string> warnings_;
+  nlohmann::json reported_ = nlohmann::json::object();
+};
+
+/// The shape that every chunked stage has: `count` chunks, in order of id, of which those already
+/// committed are skipped. For each other one read(id) (in parallel), compute(id, item) (serial, in
+/// order: the device), and encode(id, item) → bytes (in parallel), which are committed. At most
+/// resources().in_flight items are alive. Stops between chunks; rethrows the first Error with the
+/// chunk's id as context after those in flight have been committed.
+template <typename Item>
+void for_each_chunk(
+    RunContext& ctx, std::uint64_t count, const std::function<Item(std::uint64_t)>& read,
+    const std::function<void(std::uint64_t, Item&)>& compute,
+    const std::function<std::vector<std::byte>(std::uint64_t, Item&)>& encode,
+    const std::function<std::int64_t(std::uint64_t)>& units = [](std::uint64_t) { return 1; });
+
+}  // namespace vtissue::pipeline
+
+#include "pipeline/for_each_chunk.inl.h"

@@ -1,0 +1,98 @@
+#include "pipeline/content_digest.h"
+
+#include <gmock/gmock.h>
+#include <unistd.h>
+
+#include "core/hash.h"
+#include "fixtures.h"
+
+namespace vtissue::pipeline {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::expect_error;
+using ::testing::HasSubstr;
+using testing::ScratchFolder;
+using testing::slurp;
+using testing::spill;
+
+TEST(DigestCache, AFileIsItsContent) {
+  ScratchFolder scratch;
+  spill(scratch / "a", "abc");
+  const ContentDigest digest = DigestCache().digest(scratch / "a");
+  EXPECT_EQ(digest.sha256, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  EXPECT_EQ(digest.size, 3u);
+  EXPECT_EQ(digest.listing_sha256, "");
+}
+
+TEST(DigestCache, AFolderIsItsIndexAndItsListing) {
+  ScratchFolder scratch;
+  spill(scratch / "index.json", "{}");
+  spill(scratch / "part", "one");
+  const ContentDigest before = DigestCache().digest(scratch.path());
+  EXPECT_EQ(before.sha256, sha256("{}"));
+  EXPECT_EQ(before.size, 5u);
+  spill(scratch / "part", "two");
+  EXPECT_EQ(DigestCache().digest(scratch.path()), before);
+  spill(scratch / "part", "cut");
+  fs::resize_file(scratch / "part", 1);
+  EXPECT_NE(DigestCache().digest(scratch.path()), before);
+  fs::remove(scratch / "part");
+  EXPECT_NE(DigestCache().digest(scratch.path()), before);
+}
+
+TEST(DigestCache, AFolderWithoutIndexIsAllItsFiles) {
+  ScratchFolder scratch;
+  fs::create_directory(scratch / "sub");
+  spill(scratch / "sub" / "part", "one");
+  const std::string before = DigestCache().digest(scratch.path()).sha256;
+  spill(scratch / "sub" / "part", "two");
+  EXPECT_NE(DigestCache().digest(scratch.path()).sha256, before);
+}
+
+TEST(DigestCache, AMissingFileIsBadInput) {
+  const Error error = expect_error([] { DigestCache().digest("no/such/slide.svs"); });
+  EXPECT_EQ(error.code(), ErrorCode::kBadInput);
+  EXPECT_THAT(error.what(), HasSubstr("no/such/slide.svs: cannot be read: No such file"));
+}
+
+// A forged entry shows that the cache is asked, and a changed file that it is not believed for long.
+TEST(DigestCache, KeepsLargeFilesUntilTheyChange) {
+  ScratchFolder scratch;
+  const fs::path file = scratch / "large";
+  spill(file, std::string(300'000, 'x'));
+  const fs::path cache = scratch / "work" / "digests.json";
+  {
+    // Settled only once the last change is two seconds old: at first nothing is kept.
+    DigestCache fresh(cache);
+    fresh.digest(file);
+    fresh.save();
+    EXPECT_FALSE(fs::exists(cache));
+  }
+  std::string sha256_kept;
+  for (int attempt = 0; attempt < 100 && !fs::exists(cache); ++attempt) {
+    ::usleep(100'000);
+    DigestCache later(cache);
+    sha256_kept = later.digest(file).sha256;
+    later.save();
+  }
+  ASSERT_TRUE(fs::exists(cache));
+  std::string text = slurp(cache);
+  text.replace(text.find(sha256_kept), 4, "beef");
+  spill(cache, text);
+  EXPECT_EQ(DigestCache(cache).digest(file).sha256, "beef" + sha256_kept.substr(4));
+
+  // Same size and modification time: the change time gives it away.
+  const auto time = fs::last_write_time(file);
+  spill(file, std::string(300'000, 'y'));
+  fs::last_write_time(file, time);
+  EXPECT_EQ(DigestCache(cache).digest(file).sha256, sha256(std::string(300'000, 'y')));
+
+  spill(cache, text.substr(0, text.size() / 2));
+  EXPECT_EQ(DigestCache(cache).digest(file).sha256, sha256(std::string(300'000, 'y')));
+  spill(cache, R"({"files": {"x": 3, "y": [1, 2]}})");
+  EXPECT_NO_THROW(DigestCache(cache).digest(file));
+}
+
+}  // namespace
+}  // namespace vtissue::pipeline
