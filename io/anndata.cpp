@@ -1,0 +1,232 @@
+#include "io/anndata.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cmath>
+#include <stdexcept>
+
+#include "core/atomic_file.h"
+#include "core/error.h"
+#include "io/anndata_matrix.h"
+#include "io/anndata_table.h"
+#include "io/delimited.h"
+#include "io/hdf5.h"
+
+namespace vtissue::io {
+namespace fs = std::filesystem;
+
+namespace {
+
+using hdf5::Dataset;
+using hdf5::Group;
+
+/// A file in the system's temporary folder that is removed on destruction.
+class TemporaryFile {
+ public:
+  TemporaryFile() {
+    std::string name = (fs::temp_directory_path() / "vtissue-h5ad-XXXXXX").string();
+    const int descriptor = ::mkstemp(name.data());
+    if (descriptor < 0) throw_output_error(name, "create", errno);
+    ::close(descriptor);
+    path_ = name;
+  }
+  ~TemporaryFile() {
+    std::error_code ignored;
+    fs::remove(path_, ignored);
+  }
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+/// HDF5 cannot read gzip streams. The inflated copy loses its name as soon as it is open, so that
+/// nothing stays behind whatever happens.
+hdf5::File open_h5ad(const fs::path& path) {
+  if (!has_gzip_signature(path)) return hdf5::File::open(path);
+  const TemporaryFile inflated;
+  gunzip(path, inflated.path());
+  return hdf5::File::open(inflated.path(), path);
+}
+
+std::vector<std::string> list_matrices(const Group& root) {
+  std::vector<std::string> names;
+  if (root.child("X") != Group::Child::kNone) names.push_back("X");
+  if (root.has_group("layers")) {
+    for (const std::string& layer : root.group("layers").children()) names.push_back("layers/" + layer);
+  }
+  if (root.child("raw/X") != Group::Child::kNone && root.child("raw/var") != Group::Child::kNone)
+    names.push_back("raw/X");
+  return names;
+}
+
+std::vector<std::string> find_gene_ids(const AnnTable& var) {
+  for (const std::string_view name : {"gene_ids", "gene_id", "ensembl_id", "ensembl_ids", "ensembl", "feature_id"}) {
+    if (const auto* ids = var.strings(name)) return *ids;
+  }
+  return {};
+}
+
+std::optional<std::vector<double>> read_spatial(const Group& root, std::size_t rows) {
+  if (root.child("obsm/spatial") == Group::Child::kNone) return std::nullopt;
+  if (!root.has_dataset("obsm/spatial")) root.place().child("obsm/spatial").fail("is not an array [spots, 2]");
+  const Dataset dataset = root.dataset("obsm/spatial");
+  dataset.require_shape(std::array<std::uint64_t, 2>{rows, 2});
+  std::vector<double> spatial = dataset.read<double>();
+  for (std::size_t i = 0; i < spatial.size(); ++i) {
+    if (!std::isfinite(spatial[i])) dataset.place().fail(fmt::format("value {} in row {}", spatial[i], i / 2));
+  }
+  return spatial;
+}
+
+void read_scalars(const Group& group, const std::string& prefix, int depth, AnnData& data) {
+  constexpr int kDeepest = 8;
+  for (const std::string& name : group.children()) {
+    const std::string path = prefix + name;
+    if (group.has_group(name)) {
+      const Group child = group.group(name);
+      const std::string encoding = child.string_attribute("encoding-type").value_or("dict");
+      if (encoding == "dict" && depth < kDeepest) read_scalars(child, path + "/", depth + 1, data);
+    } else if (group.has_dataset(name)) {
+      const Dataset dataset = group.dataset(name);
+      // Writers in R store a scalar as a vector of one.
+      if (dataset.shape().size() > 1 || dataset.elements() != 1) continue;
+      if (dataset.kind() == hdf5::TypeKind::kString) {
+        data.strings[path] = dataset.read_strings().front();
+      } else if (dataset.kind() == hdf5::TypeKind::kInteger || dataset.kind() == hdf5::TypeKind::kFloat) {
+        data.numbers[path] = dataset.read<double>().front();
+      }
+    }
+  }
+}
+
+/// The group of a path's parent inside uns, made on first use.
+class DictWriter {
+ public:
+  explicit DictWriter(Group root) { groups_.emplace("", std::move(root)); }
+
+  Group& group_for(const std::string& path) {
+    const auto slash = path.rfind('/');
+    return make(slash == std::string::npos ? "" : path.substr(0, slash));
+  }
+
+ private:
+  Group& make(const std::string& path) {
+    if (const auto found = groups_.find(path); found != groups_.end()) return found->second;
+    Group child = group_for(path).create_group(path.substr(path.rfind('/') + 1));
+    write_encoding(child, "dict", "0.1.0");
+    return groups_.emplace(path, std::move(child)).first->second;
+  }
+  std::map<std::string, Group> groups_;
+};
+
+void write_uns(Group& root, const AnnData& data) {
+  Group uns = root.create_group("uns");
+  write_encoding(uns, "dict", "0.1.0");
+  DictWriter writer(std::move(uns));
+  for (const auto& [path, value] : data.strings) {
+    Dataset dataset = writer.group_for(path).write_string(path.substr(path.rfind('/') + 1), value);
+    write_encoding(dataset, "string", "0.2.0");
+  }
+  for (const auto& [path, value] : data.numbers) {
+    const std::array<double, 1> number{value};
+    Dataset dataset = writer.group_for(path).write<double>(path.substr(path.rfind('/') + 1), {}, number);
+    write_encoding(dataset, "numeric-scalar", "0.2.0");
+  }
+}
+
+/// var as it is written: x.genes as row names, x.gene_ids as a column.
+AnnTable var_to_write(const AnnData& data) {
+  AnnTable var = data.var;
+  if (!var.index.empty() && var.index != data.x.genes)
+    throw std::logic_error("write_h5ad: var.index and x.genes differ");
+  var.index = data.x.genes;
+  if (!data.x.gene_ids.empty() && var.find("gene_ids") == nullptr)
+    var.columns.emplace_back("gene_ids", data.x.gene_ids);
+  return var;
+}
+
+}  // namespace
+
+const AnnColumn* AnnTable::find(std::string_view name) const {
+  const auto found = std::ranges::find(columns, name, &std::pair<std::string, AnnColumn>::first);
+  return found == columns.end() ? nullptr : &found->second;
+}
+
+std::optional<std::vector<double>> AnnTable::numbers(std::string_view name) const {
+  const AnnColumn* column = find(name);
+  if (column == nullptr) return std::nullopt;
+  if (const auto* doubles = std::get_if<std::vector<double>>(column)) return *doubles;
+  if (const auto* integers = std::get_if<std::vector<std::int64_t>>(column)) {
+    return std::vector<double>(integers->begin(), integers->end());
+  }
+  if (const auto* bools = std::get_if<std::vector<std::uint8_t>>(column)) {
+    return std::vector<double>(bools->begin(), bools->end());
+  }
+  return std::nullopt;
+}
+
+const std::vector<std::string>* AnnTable::strings(std::string_view name) const {
+  const AnnColumn* column = find(name);
+  return column == nullptr ? nullptr : std::get_if<std::vector<std::string>>(column);
+}
+
+AnnData read_h5ad(const fs::path& path, const H5adOptions& options) {
+  const hdf5::File file = open_h5ad(path);
+  const Group root = file.root();
+  AnnData data;
+  data.obs = read_ann_table(root, "obs");
+  data.matrices = list_matrices(root);
+  const bool raw = options.matrix == "raw/X";
+  data.var = raw ? read_ann_table(root, "raw/var") : read_ann_table(root, "var");
+  data.has_x = std::ranges::find(data.matrices, options.matrix) != data.matrices.end();
+  if (!data.has_x && options.matrix != "X") {
+    root.place().fail(fmt::format("has no matrix '{}' (it has: {})", options.matrix, fmt::join(data.matrices, ", ")));
+  }
+  const std::size_t rows = data.obs.index.size(), columns = data.var.index.size();
+  if (data.has_x) {
+    data.x = read_ann_matrix(root, options.matrix, rows, columns);
+  } else {
+    data.x.rows = rows;
+    data.x.indptr.assign(rows + 1, 0);
+  }
+  data.x.genes = data.var.index;
+  data.x.gene_ids = find_gene_ids(data.var);
+  data.spatial = read_spatial(root, rows);
+  if (root.has_group("uns")) read_scalars(root.group("uns"), "", 0, data);
+  return data;
+}
+
+void write_h5ad(const fs::path& path, const AnnData& data) {
+  const ExpressionMatrix& x = data.x;
+  if (data.obs.index.size() != x.rows || x.indptr.size() != x.rows + 1 || x.indices.size() != x.values.size() ||
+      (data.spatial && data.spatial->size() != 2 * x.rows)) {
+    throw std::logic_error("write_h5ad: obs, x and spatial differ in their rows");
+  }
+  const AnnTable var = var_to_write(data);
+  hdf5::File file = hdf5::File::create(path);
+  Group root = file.root();
+  write_encoding(root, "anndata", "0.1.0");
+  if (data.has_x) write_ann_matrix(root, "X", x, x.genes.size());
+  write_ann_table(root, "obs", data.obs);
+  write_ann_table(root, "var", var);
+  for (const char* name : {"layers", "varm", "obsp", "varp"}) {
+    Group group = root.create_group(name);
+    write_encoding(group, "dict", "0.1.0");
+  }
+  Group obsm = root.create_group("obsm");
+  write_encoding(obsm, "dict", "0.1.0");
+  if (data.spatial) {
+    Dataset spatial = obsm.write<double>("spatial", std::array<std::uint64_t, 2>{x.rows, 2}, *data.spatial);
+    write_encoding(spatial, "array", "0.2.0");
+  }
+  write_uns(root, data);
+  file.close();
+}
+
+}  // namespace vtissue::io

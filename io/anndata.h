@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "io/expression.h"
+
+namespace vtissue::io {
+
+/// A column of obs or var. Missing values are "" in strings; numbers and booleans with missing values
+/// come as double with NaN. A categorical comes as its values.
+using AnnColumn = std::variant<std::vector<std::string>, std::vector<double>, std::vector<std::int64_t>,
+                               std::vector<std::uint8_t> /* bool */>;
+
+struct AnnTable {
+  std::vector<std::string> index;
+  std::vector<std::pair<std::string, AnnColumn>> columns;  ///< in the file's order
+  const AnnColumn* find(std::string_view name) const;
+  /// The column as double, if there is one and it is numeric.
+  std::optional<std::vector<double>> numbers(std::string_view name) const;
+  /// The column if it holds strings, else null.
+  const std::vector<std::string>* strings(std::string_view name) const;
+};
+
+/// What vtissue needs of an AnnData file. X is always float32 CSR in memory.
+struct AnnData {
+  ExpressionMatrix x;  ///< genes = var index, gene_ids from var where there are any
+  bool has_x = true;   ///< false: the file has no X; x has its rows and genes, and no values
+  AnnTable obs, var;
+  std::optional<std::vector<double>> spatial;  ///< obsm/spatial, [n, 2] as (x, y)
+  std::map<std::string, std::string> strings;  ///< string scalars of uns by path: "spatial/lib/metadata/…"
+  std::map<std::string, double> numbers;       ///< number scalars of uns by path
+  std::vector<std::string> matrices;           ///< what H5adOptions::matrix may name here; not written
+};
+
+struct H5adOptions {
+  /// "X", "layers/<name>" or "raw/X"; with the last, var is raw/var.
+  std::string matrix = "X";
+};
+
+/// Encodings of anndata ≥ 0.7 (formats.md 3.5): dense, CSR, CSC, categorical and nullable columns,
+/// files packed by gzip (inflated into the system's temporary folder). Columns of other encodings are left out.
+/// Throws Error kBadInput that names what is wrong; older compound layouts are refused by name.
+AnnData read_h5ad(const std::filesystem::path& path, const H5adOptions& options = {});
+
+/// Writes X dense float32 with deterministic bytes (no times, canonical order). obs.index has a name a
+/// row; var.index may be empty (x.genes is what is written), and x.gene_ids become var's column
+/// "gene_ids" if it has none. Throws Error kOutput, std::logic_error if lengths do not fit.
+void write_h5ad(const std::filesystem::path& path, const AnnData& data);
+
+}  // namespace vtissue::io

@@ -1,0 +1,78 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/units.h"
+
+namespace vtissue::io {
+
+/// µm per pixel of level 0, and where the number comes from (formats.md 1.4); part of provenance.
+struct Mpp {
+  double x = 0;
+  double y = 0;
+  std::string source;  ///< "--mpp", "openslide.mpp-x", "aperio.MPP", "tiff.XResolution", "objective-power"
+};
+
+struct SlideLevel {
+  Size<LevelPx> size;
+  /// Level-0 pixels per pixel of this level. Whole where the sizes allow it: 3001 px halved to 1500 is
+  /// a downsample of 2, not the 2.0007 that the sizes' quotient suggests.
+  double downsample = 1;
+};
+
+/// Where a level's pixel begins on level 0: the origins that SlideReader::read() takes.
+Point<Level0Px> level_origin(const SlideLevel& level, Point<LevelPx> pixel);
+
+struct SlideInfo {
+  std::string format;              ///< OpenSlide's vendor, or "image" for a plain picture
+  std::vector<SlideLevel> levels;  ///< [0] is the largest
+  std::optional<Mpp> mpp;          ///< absent: nothing trustworthy in the file
+  std::optional<double> objective_power;
+  std::optional<Box<Level0Px>> bounds;  ///< non-empty area of sparse formats
+  std::filesystem::path path;           ///< as given to open(); for messages
+};
+
+struct SlideOptions {
+  std::optional<double> mpp;  ///< µm/px of level 0, overrides the file (--mpp)
+};
+
+/// A whole-slide image, read-only. Thread-safe. RGB8, row-major [h, w, 3], composed over white;
+/// outside the slide is white.
+class SlideReader {
+ public:
+  /// OpenSlide's formats, else plain TIFF, PNG and JPEG through libvips. Throws Error kBadInput:
+  /// missing, not a slide, damaged, truncated; kUsage: options.mpp out of range.
+  static std::unique_ptr<SlideReader> open(const std::filesystem::path& path, const SlideOptions& options = {});
+  virtual ~SlideReader() = default;
+
+  virtual const SlideInfo& info() const = 0;
+
+  /// Reads a box of `level`: origin in level-0 pixels (a multiple of the level's downsample, see
+  /// level_origin()), size in pixels of the level; out has height*width*3 bytes. A pixel does not
+  /// depend on the box it is read with. Throws Error kBadInput if the file cannot be decoded there; the
+  /// reader stays usable for other boxes. Throws std::invalid_argument for a level that is not there,
+  /// an origin between the level's pixels or a wrong size of `out`.
+  virtual void read(int level, Point<Level0Px> origin, Size<LevelPx> size, std::span<std::uint8_t> out) const = 0;
+
+  /// The whole slide shrunk so that no side exceeds `longest_px`: [h, w, 3] and its size.
+  struct Picture {
+    Size<LevelPx> size;
+    std::vector<std::uint8_t> rgb;
+    double downsample = 1;  ///< level-0 pixels per pixel
+  };
+  virtual Picture thumbnail(int longest_px) const = 0;
+
+ protected:
+  /// Checks read()'s arguments and gives the box in pixels of the level.
+  Box<LevelPx> checked_box(int level, Point<Level0Px> origin, Size<LevelPx> size, std::size_t out_bytes) const;
+  /// thumbnail() by area resampling of the nearest larger level.
+  Picture area_thumbnail(int longest_px) const;
+};
+
+}  // namespace vtissue::io

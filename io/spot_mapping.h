@@ -1,0 +1,69 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/units.h"
+#include "io/expression.h"
+
+namespace vtissue::io {
+
+/// How a tile takes its expression from the spots around it.
+enum class SpotMapping {
+  kNearest,     ///< the nearest spot that reaches the tile
+  kDistance,    ///< spots that reach the tile's circle, weights 1 - d / reach
+  kInterpolate  ///< inverse squared distance over the spots around, also between them
+};
+
+std::string_view to_string(SpotMapping mapping);
+/// "nearest", "distance", "interpolate". Throws Error kUsage.
+SpotMapping parse_spot_mapping(std::string_view name);
+
+/// Square tiles of one size on the slide.
+struct TileSquares {
+  std::span<const double> x, y;  ///< [tiles] centres, level-0 pixels
+  double half_px = 0;            ///< half a side, level-0 pixels
+};
+
+struct SpotMappingOptions {
+  SpotMapping mapping = SpotMapping::kNearest;
+  /// Reach from a tile's centre, level-0 pixels, above 0. Default: kNearest the spot's radius and half a
+  /// tile; kDistance the spot's radius and half the tile's diagonal; kInterpolate 1.5 times the pitch.
+  std::optional<double> max_distance_px;
+};
+
+/// The spots of each tile in CSR order, by ascending spot. Weights of a tile add up to 1; a tile
+/// without an entry has no expression.
+struct SpotWeights {
+  std::vector<std::int64_t> indptr;  ///< [tiles + 1]
+  std::vector<std::int32_t> spots;
+  std::vector<float> weights;
+};
+
+/// A spot's radius: half the stated diameter, else 55 of 100 µm of the pitch, else 0. Ties of kNearest
+/// go to the smaller index. Throws Error kBadInput if a reach cannot be told (one spot and no pitch).
+SpotWeights map_spots(const SpotTable& spots, const TileSquares& tiles, const SpotMappingOptions& options);
+
+/// Weighted means of spot values [spots, width]: out [tiles, width], zeros where there is no spot;
+/// returns valid [tiles]. Sums in double, in the order of the weights.
+std::vector<std::uint8_t> apply_weights(const SpotWeights& weights, std::span<const float> values, std::size_t width,
+                                        std::vector<float>& out);
+
+/// How the spots lie on the slide.
+struct SpotPlacement {
+  std::size_t outside = 0;               ///< spots whose centre is not on the slide
+  std::optional<double> mpp_from_pitch;  ///< µm/px of level 0 that the array's pitch implies
+};
+
+/// Throws Error kBadInput that names the numbers and the remedy if more than a quarter of the spots lie
+/// outside the slide, or the pitch implies another scale than `mpp` (by more than a fifth; not checked
+/// where either is unknown). `source`: the file or folder the spots come from.
+SpotPlacement check_placement(const SpotTable& spots, Size<Level0Px> slide, std::optional<double> mpp,
+                              std::string_view source);
+
+}  // namespace vtissue::io

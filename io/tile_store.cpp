@@ -1,0 +1,120 @@
+#include "io/tile_store.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <stdexcept>
+
+#include "io/hdf5.h"
+
+namespace vtissue::io {
+namespace {
+
+constexpr std::string_view kFormat = "vtissue-tiles";
+constexpr std::int64_t kVersion = 1;
+
+/// What is wrong with a tile set; empty if nothing. Reader and writer ask the same questions.
+std::string inconsistency(const TileSet& tiles) {
+  const auto positive = [](double value) { return std::isfinite(value) && value > 0; };
+  if (tiles.tile_px <= 0 || tiles.tile_px % 2 != 0) {
+    return fmt::format("tile_px is {}, expected an even number above 0", tiles.tile_px);
+  }
+  if (!positive(tiles.target_mpp)) return fmt::format("target_mpp is {}", tiles.target_mpp);
+  if (!positive(tiles.source_mpp)) return fmt::format("source_mpp is {}", tiles.source_mpp);
+  if (!positive(tiles.mask_mpp)) return fmt::format("mask_mpp is {}", tiles.mask_mpp);
+  if (tiles.slide_size.empty() || tiles.target_size.empty()) return "the slide's size is not positive";
+  if (tiles.tissue_fraction.size() != tiles.cells.size()) {
+    return fmt::format("{} tissue fractions for {} cells", tiles.tissue_fraction.size(), tiles.cells.size());
+  }
+  if (std::ranges::adjacent_find(tiles.cells, std::ranges::greater_equal{}) != tiles.cells.end()) {
+    return "cells are not sorted by row and column, or not unique";
+  }
+  if (!std::ranges::all_of(tiles.tissue_fraction, [](float f) { return f >= 0 && f <= 1; })) {
+    return "a tissue fraction is outside 0..1";
+  }
+  if (tiles.mask_size.width < 0 || tiles.mask_size.height < 0 ||
+      tiles.mask.size() != static_cast<std::size_t>(tiles.mask_size.area())) {
+    return fmt::format("{} mask pixels for a mask of {} x {}", tiles.mask.size(), tiles.mask_size.width,
+                       tiles.mask_size.height);
+  }
+  if (!std::ranges::all_of(tiles.mask, [](std::uint8_t m) { return m <= 1; })) return "the mask has values above 1";
+  return {};
+}
+
+}  // namespace
+
+void write_tiles(const std::filesystem::path& path, const TileSet& tiles) {
+  if (const std::string problem = inconsistency(tiles); !problem.empty()) {
+    throw std::logic_error("write_tiles: " + problem);
+  }
+  hdf5::File file = hdf5::File::create(path);
+  hdf5::Group root = file.root();
+  hdf5::write_format(root, kFormat, kVersion);
+  root.set_integer("tile_px", tiles.tile_px);
+  root.set_number("target_mpp", tiles.target_mpp);
+  root.set_number("source_mpp", tiles.source_mpp);
+  root.set_string("mpp_source", tiles.mpp_source);
+  root.set_integers("slide_size", std::array{tiles.slide_size.width, tiles.slide_size.height});
+  root.set_integers("target_size", std::array{tiles.target_size.width, tiles.target_size.height});
+  root.set_string("slide_sha256", tiles.slide_sha256);
+  root.set_number("mask_mpp", tiles.mask_mpp);
+
+  std::vector<std::int32_t> cells;
+  cells.reserve(2 * tiles.cells.size());
+  for (const TileCell cell : tiles.cells) cells.insert(cells.end(), {cell.column, cell.row});
+  const std::uint64_t n = tiles.cells.size();
+  root.write<std::int32_t>("cells", std::array{n, std::uint64_t{2}}, cells);
+  root.write<float>("tissue_fraction", std::array{n}, tiles.tissue_fraction);
+  root.write<std::uint8_t>(
+      "mask",
+      std::array{static_cast<std::uint64_t>(tiles.mask_size.height), static_cast<std::uint64_t>(tiles.mask_size.width)},
+      tiles.mask);
+  file.close();
+}
+
+TileSet read_tiles(const std::filesystem::path& path) {
+  const hdf5::File file = hdf5::File::open(path);
+  const hdf5::Group root = file.root();
+  hdf5::require_format(root, kFormat, kVersion, "vtissue tile");
+  const auto size_attribute = [&](const std::string& name) {
+    const auto values = root.integers_attribute(name);
+    if (!values || values->size() != 2)
+      root.place().fail(fmt::format("attribute '{}' is not a width and a height", name));
+    return std::pair{values->at(0), values->at(1)};
+  };
+
+  TileSet tiles;
+  const std::int64_t tile_px = root.required_integer("tile_px");
+  constexpr std::int64_t kLargestTile = 1 << 16;
+  if (tile_px > kLargestTile) root.place().fail(fmt::format("tile_px is {}", tile_px));
+  tiles.tile_px = static_cast<int>(tile_px);
+  tiles.target_mpp = root.required_number("target_mpp");
+  tiles.source_mpp = root.required_number("source_mpp");
+  tiles.mpp_source = root.required_string("mpp_source");
+  std::tie(tiles.slide_size.width, tiles.slide_size.height) = size_attribute("slide_size");
+  std::tie(tiles.target_size.width, tiles.target_size.height) = size_attribute("target_size");
+  tiles.slide_sha256 = root.required_string("slide_sha256");
+  tiles.mask_mpp = root.required_number("mask_mpp");
+
+  const hdf5::Dataset cells = root.dataset("cells");
+  if (cells.shape().size() != 2) cells.place().fail("is not an array [tiles, 2]");
+  const std::uint64_t n = cells.shape()[0];
+  cells.require_shape(std::array{n, std::uint64_t{2}});
+  const hdf5::Dataset fraction = root.dataset("tissue_fraction");
+  fraction.require_shape(std::array{n});
+  const hdf5::Dataset mask = root.dataset("mask");
+  if (mask.shape().size() != 2) mask.place().fail("is not an array [height, width]");
+
+  const std::vector<std::int32_t> numbers = cells.read<std::int32_t>();
+  tiles.cells.reserve(n);
+  for (std::size_t i = 0; i < n; ++i) tiles.cells.push_back({numbers[2 * i], numbers[2 * i + 1]});
+  tiles.tissue_fraction = fraction.read<float>();
+  tiles.mask = mask.read<std::uint8_t>();
+  tiles.mask_size = {static_cast<std::int64_t>(mask.shape()[1]), static_cast<std::int64_t>(mask.shape()[0])};
+  if (const std::string problem = inconsistency(tiles); !problem.empty()) {
+    root.place().fail(problem + "; make it again with 'vtissue tile'");
+  }
+  return tiles;
+}
+
+}  // namespace vtissue::io

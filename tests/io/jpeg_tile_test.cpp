@@ -1,0 +1,44 @@
+#include "io/jpeg_tile.h"
+
+#include <gtest/gtest.h>
+
+#include <stdexcept>
+
+#include "core/error.h"
+#include "tests/support/synthetic_slide.h"
+
+namespace vtissue::io {
+namespace {
+
+using testing::noise_picture;
+
+TEST(JpegTile, TilesLeaveTheTablesOut) {
+  const RgbImage picture = noise_picture({64, 64});
+  const auto tables = jpeg_tables(90);
+  const auto tile = encode_jpeg_tile(picture.rgb, 64, 64, 90);
+  const auto file = encode_jpeg_file(picture.rgb, 64, 64, 90);
+  for (const auto* stream : {&tables, &tile, &file}) {
+    ASSERT_GT(stream->size(), 4u);
+    EXPECT_EQ((*stream)[0], std::byte{0xff});
+    EXPECT_EQ((*stream)[1], std::byte{0xd8});
+    EXPECT_EQ((*stream)[stream->size() - 1], std::byte{0xd9});
+  }
+  constexpr std::size_t kJfifBytes = 18;
+  EXPECT_EQ(tile.size() + tables.size() - 4 + kJfifBytes, file.size());  // one SOI and EOI less
+}
+
+TEST(JpegTile, RefusesWhatDoesNotFit) {
+  const RgbImage picture = noise_picture({64, 64});
+  EXPECT_THROW(encode_jpeg_tile(picture.rgb, 64, 63, 90), std::invalid_argument);
+  EXPECT_THROW(encode_jpeg_tile(picture.rgb, 64, 64, 0), std::invalid_argument);
+  const std::vector<std::uint8_t> wide(70000 * 3);
+  try {
+    encode_jpeg_tile(wide, 70000, 1, 90);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kOutput);
+  }
+}
+
+}  // namespace
+}  // namespace vtissue::io
