@@ -1,0 +1,122 @@
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "models/device.h"
+
+/// What the stages see of the networks: plain arrays in, plain arrays out, no LibTorch type. Every
+/// engine works in micro-batches of one fixed size (a smaller last batch is padded), because results
+/// may differ in the last bit over the batch size; so a row's result does not depend on its
+/// neighbours. Thread-safe: calls queue up on the device's thread. All throw Error kModel when loaded
+/// from a folder whose weights are missing, damaged or of another network; the message lists tensors.
+///
+/// A model is a folder: config.json ("architecture", sizes, "micro_batch", preprocessing) and
+/// model.safetensors. The folder name "null" selects the test double of the role.
+namespace vtissue::models {
+
+struct ModelInfo {
+  std::string name;          ///< folder name or config's "name"
+  std::string architecture;  ///< config's "architecture"
+  std::string sha256;        ///< of config.json and the weights file
+  int micro_batch = 1;
+};
+
+/// H&E tile → embedding (UNI family).
+class MorphologyEncoder {
+ public:
+  static std::shared_ptr<MorphologyEncoder> load(const std::filesystem::path& folder, std::shared_ptr<Device> device);
+  virtual ~MorphologyEncoder() = default;
+  virtual const ModelInfo& info() const = 0;
+  virtual int dim() const = 0;
+  /// rgb [n, tile_px, tile_px, 3], resized to the network's input and normalised inside; out [n, dim].
+  virtual void encode(std::span<const std::uint8_t> rgb, int n, int tile_px, std::span<float> out) const = 0;
+};
+
+/// Embeddings of a spot, its sub-tiles and its neighbours → expression (DeepSpot).
+class ExpressionPredictor {
+ public:
+  static std::shared_ptr<ExpressionPredictor> load(const std::filesystem::path& folder, std::shared_ptr<Device> device);
+  virtual ~ExpressionPredictor() = default;
+  virtual const ModelInfo& info() const = 0;
+  virtual const std::vector<std::string>& genes() const = 0;
+  virtual int feature_dim() const = 0;
+  virtual bool uses_subtiles() const = 0;
+  virtual bool uses_neighbors() const = 0;
+  /// sha256 of the encoder whose features it was trained on ("" if not stated).
+  virtual const std::string& encoder_sha256() const = 0;
+  /// spot [n, F]; sub [n, 9, F] or empty; neighbors [n, 8, F] with n_neighbors [n] valid rows each, or
+  /// empty; out [n, genes]: log1p of counts per 10,000, clipped at 0.
+  virtual void predict(std::span<const float> spot, std::span<const float> sub, std::span<const float> neighbors,
+                       std::span<const std::int32_t> n_neighbors, int n, std::span<float> out) const = 0;
+};
+
+/// Expression of a tile → gene embedding (CancerFoundation, frozen).
+class GeneEncoder {
+ public:
+  static std::shared_ptr<GeneEncoder> load(const std::filesystem::path& folder, std::shared_ptr<Device> device);
+  virtual ~GeneEncoder() = default;
+  virtual const ModelInfo& info() const = 0;
+  /// The frozen gene list the encoder reads, in its order; never more than max_seq_len - 1.
+  virtual const std::vector<std::string>& genes() const = 0;
+  virtual int dim() const = 0;
+  /// values [n, genes] in any strictly increasing transform of the counts; cls [n, dim]: row 0 of the
+  /// last layer, not normalised. tokens [n, genes, dim] if wanted, else empty.
+  virtual void encode(std::span<const float> values, int n, std::span<float> cls, std::span<float> tokens) const = 0;
+};
+
+/// Guidance of models.md 1.2.6, nested.
+struct Guidance {
+  enum class Form { kMorphologyFirst, kGeneFirst };
+  Form form = Form::kMorphologyFirst;
+  float morphology = 2.0f;  ///< w_m
+  float gene = 1.0f;        ///< w_g
+};
+
+/// Conditions of n tiles. valid 0 selects the null of that modality.
+struct TileConditions {
+  std::span<const float> morphology;             ///< [n, m_dim]
+  std::span<const std::uint8_t> has_morphology;  ///< [n]
+  std::span<const float> gene;                   ///< [n, g_vectors, g_dim]: cls, or cls and tokens
+  std::span<const std::uint8_t> has_gene;        ///< [n]
+};
+
+/// The diffusion transformer with guidance applied (STMDiT; PixCell without expression).
+class Denoiser {
+ public:
+  static std::shared_ptr<Denoiser> load(const std::filesystem::path& folder, std::shared_ptr<Device> device);
+  virtual ~Denoiser() = default;
+  virtual const ModelInfo& info() const = 0;
+  virtual int latent_channels() const = 0;
+  virtual int latent_size() const = 0;  ///< side of a tile in latents
+  virtual int morphology_dim() const = 0;
+  virtual int gene_dim() const = 0;            ///< 0: the variant takes no expression
+  virtual int gene_vectors() const = 0;        ///< 1: cls alone
+  virtual bool predicts_velocity() const = 0;  ///< true: flow (v = eps - x0, t in 0..1); false: epsilon, t in 0..999
+  virtual const std::string& morphology_sha256() const = 0;  ///< encoders it was trained with; "" if not stated
+  virtual const std::string& gene_sha256() const = 0;
+  /// x, out [n, C, h, w]; t is the sampler's timestep (flow: 0..1; epsilon: 0..999, may be
+  /// fractional), equal for all n. out: the guided prediction, the learned-sigma half left out.
+  virtual void predict(std::span<const float> x, int n, double t, const TileConditions& conditions,
+                       const Guidance& guidance, std::span<float> out) const = 0;
+};
+
+/// Latents ↔ pixels.
+class Autoencoder {
+ public:
+  static std::shared_ptr<Autoencoder> load(const std::filesystem::path& folder, std::shared_ptr<Device> device);
+  virtual ~Autoencoder() = default;
+  virtual const ModelInfo& info() const = 0;
+  virtual int latent_channels() const = 0;
+  virtual int factor() const = 0;  ///< pixels per latent: 8
+  /// z [n, C, h, w] → rgb [n, factor*h, factor*w, 3], rounded.
+  virtual void decode(std::span<const float> z, int n, int h, int w, std::span<std::uint8_t> rgb) const = 0;
+  /// rgb [n, H, W, 3], H and W multiples of factor → z [n, C, H/factor, W/factor].
+  virtual void encode(std::span<const std::uint8_t> rgb, int n, int height, int width, std::span<float> z) const = 0;
+};
+
+}  // namespace vtissue::models

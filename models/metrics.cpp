@@ -1,0 +1,94 @@
+#include "models/metrics.h"
+
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.h"
+
+namespace vtissue::models {
+namespace {
+
+constexpr std::int64_t kBlockRows = 1024;
+
+void check(const FeatureSet& a, const FeatureSet& b) {
+  for (const FeatureSet& set : {a, b}) {
+    if (set.n < 2)
+      throw Error(ErrorCode::kBadInput, "a distance needs at least 2 feature vectors in a set, not {}", set.n);
+    if (set.dim < 1 || set.values.size() != static_cast<std::size_t>(set.n) * static_cast<std::size_t>(set.dim)) {
+      throw Error(ErrorCode::kBadInput, "{} values are not {} feature vectors of {}", set.values.size(), set.n,
+                  set.dim);
+    }
+    const auto bad = std::find_if_not(set.values.begin(), set.values.end(), [](float v) { return std::isfinite(v); });
+    if (bad != set.values.end()) {
+      throw Error(ErrorCode::kBadInput, "feature vector {} holds {}", (bad - set.values.begin()) / set.dim, *bad);
+    }
+  }
+  if (a.dim != b.dim) {
+    throw Error(ErrorCode::kBadInput, "feature vectors of {} and of {} values cannot be compared", a.dim, b.dim);
+  }
+}
+
+/// [n, dim] double, a copy.
+at::Tensor matrix(const FeatureSet& set) {
+  return at::from_blob(const_cast<float*>(set.values.data()), {set.n, set.dim}, at::kFloat).to(at::kDouble);
+}
+
+/// A factor F of the covariance, F^T F, with at most dim rows.
+at::Tensor covariance_factor(const at::Tensor& x, const at::Tensor& mean) {
+  const at::Tensor centered = (x - mean) / std::sqrt(static_cast<double>(x.size(0) - 1));
+  if (x.size(0) <= x.size(1)) return centered;
+  return std::get<1>(at::linalg_qr(centered, "r"));
+}
+
+/// Sum of the kernel over all pairs of rows; `same` leaves out a row with itself. In blocks, since the whole matrix of
+/// some ten thousand tiles takes a gigabyte.
+double kernel_sum(const at::Tensor& x, const at::Tensor& y, bool same) {
+  double sum = 0;
+  const auto kernel = [&](const at::Tensor& products) {
+    return (products / x.size(1) + 1).pow(3).sum().item<double>();
+  };
+  for (std::int64_t first = 0; first < x.size(0); first += kBlockRows) {
+    const at::Tensor rows = x.slice(0, first, std::min(first + kBlockRows, x.size(0)));
+    sum += kernel(at::mm(rows, y.t()));
+  }
+  return same ? sum - kernel(x.square().sum(1)) : sum;
+}
+
+}  // namespace
+
+double frechet_distance(const FeatureSet& a, const FeatureSet& b, Device& device) {
+  check(a, b);
+  double distance = 0;
+  device.run([&] {
+    const at::Tensor xa = matrix(a);
+    const at::Tensor xb = matrix(b);
+    const at::Tensor mean_a = xa.mean(0);
+    const at::Tensor mean_b = xb.mean(0);
+    const at::Tensor fa = covariance_factor(xa, mean_a);
+    const at::Tensor fb = covariance_factor(xb, mean_b);
+    // The trace of the covariances' geometric mean is the sum of the singular values of Fa Fb^T; unlike square roots of
+    // eigenvalues of a product this does not lose half the digits when the covariances are singular.
+    const at::Tensor cross = at::linalg_svdvals(at::mm(fa, fb.t())).sum();
+    const at::Tensor result = (mean_a - mean_b).square().sum() + fa.square().sum() + fb.square().sum() - 2 * cross;
+    distance = result.item<double>();
+  });
+  return distance;
+}
+
+double kernel_distance(const FeatureSet& a, const FeatureSet& b, Device& device) {
+  check(a, b);
+  double distance = 0;
+  device.run([&] {
+    const at::Tensor xa = matrix(a);
+    const at::Tensor xb = matrix(b);
+    const auto na = static_cast<double>(a.n);
+    const auto nb = static_cast<double>(b.n);
+    distance = kernel_sum(xa, xa, true) / (na * (na - 1)) + kernel_sum(xb, xb, true) / (nb * (nb - 1)) -
+               2 * kernel_sum(xa, xb, false) / (na * nb);
+  });
+  return distance;
+}
+
+}  // namespace vtissue::models

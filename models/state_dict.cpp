@@ -1,0 +1,189 @@
+#include "models/state_dict.h"
+
+#include <spdlog/fmt/ranges.h>
+#include <torch/torch.h>
+
+#include <array>
+#include <cstring>
+#include <optional>
+#include <set>
+
+#include "core/error.h"
+#include "core/safetensors.h"
+
+namespace vtissue::models {
+namespace {
+
+struct DtypeName {
+  std::string_view name;
+  at::ScalarType type;
+};
+
+constexpr std::array kDtypes = {DtypeName{"F64", at::kDouble},
+                                DtypeName{"F32", at::kFloat},
+                                DtypeName{"F16", at::kHalf},
+                                DtypeName{"BF16", at::kBFloat16},
+                                DtypeName{"I64", at::kLong},
+                                DtypeName{"I32", at::kInt},
+                                DtypeName{"I16", at::kShort},
+                                DtypeName{"I8", at::kChar},
+                                DtypeName{"U8", at::kByte},
+                                DtypeName{"U16", at::kUInt16},
+                                DtypeName{"U32", at::kUInt32},
+                                DtypeName{"U64", at::kUInt64},
+                                DtypeName{"BOOL", at::kBool},
+                                DtypeName{"C64", at::kComplexFloat},
+                                DtypeName{"F8_E4M3", at::kFloat8_e4m3fn},
+                                DtypeName{"F8_E5M2", at::kFloat8_e5m2}};
+
+std::optional<at::ScalarType> scalar_type(std::string_view name) {
+  for (const DtypeName& dtype : kDtypes) {
+    if (dtype.name == name) return dtype.type;
+  }
+  return std::nullopt;
+}
+
+std::string_view dtype_name(at::ScalarType type) {
+  for (const DtypeName& dtype : kDtypes) {
+    if (dtype.type == type) return dtype.name;
+  }
+  throw Error(ErrorCode::kOutput, "tensors of type {} cannot be written as safetensors", at::toString(type));
+}
+
+std::string shape_text(at::IntArrayRef shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+
+}  // namespace
+
+struct StateDict::Impl {
+  Impl(SafetensorsFile opened, std::filesystem::path from) : file(std::move(opened)), path(std::move(from)) {
+    for (const SafetensorsEntry& entry : file.entries()) infos.push_back({entry.name, entry.dtype, entry.shape});
+  }
+
+  SafetensorsFile file;
+  std::filesystem::path path;
+  std::vector<TensorInfo> infos;
+};
+
+StateDict::StateDict(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
+
+StateDict StateDict::open(const std::filesystem::path& path) {
+  return StateDict(std::make_shared<Impl>(SafetensorsFile::open(path), path));
+}
+
+std::span<const TensorInfo> StateDict::tensors() const { return impl_->infos; }
+bool StateDict::contains(std::string_view name) const { return impl_->file.find(name) != nullptr; }
+const std::filesystem::path& StateDict::path() const { return impl_->path; }
+
+namespace {
+
+/// Names that get() hands out while load() runs on this thread; load() cannot otherwise know what a
+/// name map has read.
+thread_local std::set<std::string, std::less<>>* names_in_use = nullptr;
+
+class UseRecorder {
+ public:
+  UseRecorder() : outer_(names_in_use) { names_in_use = &names; }
+  ~UseRecorder() { names_in_use = outer_; }
+  UseRecorder(const UseRecorder&) = delete;
+  UseRecorder& operator=(const UseRecorder&) = delete;
+
+  std::set<std::string, std::less<>> names;
+
+ private:
+  std::set<std::string, std::less<>>* outer_;
+};
+
+at::Tensor same_name(const StateDict& weights, const std::string& name) {
+  return weights.contains(name) ? weights.get(name) : at::Tensor();
+}
+
+struct Findings {
+  std::vector<std::string> missing;
+  std::vector<std::string> unknown;
+  std::vector<std::string> misshaped;
+
+  std::string text() const {
+    std::string result;
+    const auto add = [&](std::string_view what, const std::vector<std::string>& names) {
+      if (names.empty()) return;
+      if (!result.empty()) result += "; ";
+      result += fmt::format("{} {}: {}", names.size(), what, fmt::join(names, ", "));
+    };
+    add("missing", missing);
+    add("unknown", unknown);
+    add("misshaped", misshaped);
+    return result;
+  }
+};
+
+}  // namespace
+
+at::Tensor StateDict::get(std::string_view name) const {
+  const SafetensorsEntry* entry = impl_->file.find(name);
+  if (entry == nullptr) throw Error(ErrorCode::kModel, "{}: has no tensor '{}'", impl_->path.string(), name);
+  const auto type = scalar_type(entry->dtype);
+  if (!type) {
+    throw Error(ErrorCode::kModel, "{}: tensor '{}' has dtype {}, which is not supported; convert it to F32 or F16",
+                impl_->path.string(), name, entry->dtype);
+  }
+  if (names_in_use != nullptr) names_in_use->insert(entry->name);
+  // A copy: the map may be unaligned, and weights are read once.
+  at::Tensor tensor = at::empty(entry->shape, at::TensorOptions().dtype(*type));
+  if (!entry->data.empty()) std::memcpy(tensor.data_ptr(), entry->data.data(), entry->data.size());
+  return tensor;
+}
+
+void load(torch::nn::Module& module, const StateDict& weights, const LoadRules& rules) {
+  const at::NoGradGuard no_grad;
+  const UseRecorder recorder;
+  const TensorSource source = rules.source ? rules.source : TensorSource(same_name);
+  Findings findings;
+
+  const auto fill = [&](const std::string& name, at::Tensor target) {
+    const at::Tensor tensor = source(weights, name);
+    if (!tensor.defined()) {
+      if (!rules.may_miss || !rules.may_miss(name)) {
+        findings.missing.push_back(fmt::format("{} {}", name, shape_text(target.sizes())));
+      }
+    } else if (tensor.sizes() != target.sizes()) {
+      findings.misshaped.push_back(
+          fmt::format("{} is {}, not {}", name, shape_text(tensor.sizes()), shape_text(target.sizes())));
+    } else {
+      target.copy_(tensor);
+    }
+  };
+  for (const auto& item : module.named_parameters()) fill(item.key(), item.value());
+  for (const auto& item : module.named_buffers()) fill(item.key(), item.value());
+
+  for (const TensorInfo& info : weights.tensors()) {
+    if (recorder.names.contains(info.name) || (rules.may_ignore && rules.may_ignore(info.name))) continue;
+    findings.unknown.push_back(fmt::format("{} {}", info.name, shape_text(info.shape)));
+  }
+  if (const std::string text = findings.text(); !text.empty()) {
+    throw Error(ErrorCode::kModel, "{}: the tensors are not those of this network ({}); check config.json beside it",
+                weights.path().string(), text);
+  }
+}
+
+void save(const torch::nn::Module& module, const std::filesystem::path& path, std::string_view dtype) {
+  const auto type = scalar_type(dtype);
+  if (!type || !at::isFloatingType(*type)) throw Error(ErrorCode::kOutput, "weights cannot be saved as '{}'", dtype);
+  const at::NoGradGuard no_grad;
+  std::vector<at::Tensor> kept;
+  std::vector<SafetensorsOutput> outputs;
+  const auto add = [&](const std::string& name, const at::Tensor& value) {
+    at::Tensor tensor = value.detach().cpu();
+    if (tensor.is_floating_point()) tensor = tensor.to(*type);
+    tensor = tensor.contiguous();
+    outputs.push_back({.name = name,
+                       .dtype = std::string(dtype_name(tensor.scalar_type())),
+                       .shape = tensor.sizes().vec(),
+                       .data = std::span(static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes())});
+    kept.push_back(std::move(tensor));
+  };
+  for (const auto& item : module.named_parameters()) add(item.key(), item.value());
+  for (const auto& item : module.named_buffers()) add(item.key(), item.value());
+  write_safetensors(path, std::move(outputs));
+}
+
+}  // namespace vtissue::models
