@@ -1,0 +1,25 @@
+#pragma once
+
+#include <torch/torch.h>
+
+#include <span>
+
+#include "models/training/frozen.h"
+#include "models/training/train.h"
+#include "models/training/training_set.h"
+
+namespace vtissue::models::training {
+
+/// What the predictor reads, for n places: the tile at the place and the eight tiles around it.
+struct Neighbourhood {
+  at::Tensor spot;       ///< [n, F]
+  at::Tensor neighbors;  ///< [n, 8, F]
+  at::Tensor mask;       ///< [n, 8] bool: the neighbour lies on tissue
+};
+
+/// Encodes the crops and their neighbours one tile away, all under the crop's symmetry. A neighbour counts if
+/// at least `min_tissue` of it is tissue.
+Neighbourhood encode_neighbourhoods(const TrainingSet& set, FrozenEncoder& encoder, std::span<const Crop> centres,
+                                    double min_tissue, const TrainOptions& options);
+
+}  // namespace vtissue::models::training
