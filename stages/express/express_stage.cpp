@@ -1,0 +1,123 @@
+#include "stages/express/express_stage.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "core/error.h"
+#include "core/hash.h"
+#include "io/feature_store.h"
+#include "stages/embed/feature_chunks.h"
+#include "stages/express/predicted_expression.h"
+
+namespace vtissue::stages {
+namespace {
+
+std::string digest_of(const std::vector<std::string>& genes) {
+  Sha256 hash;
+  for (const std::string& gene : genes) hash.update(gene + "\n");
+  return hash.finish();
+}
+
+}  // namespace
+
+ExpressStage::ExpressStage(ExpressOptions options, std::vector<std::string> panel,
+                           std::shared_ptr<const models::ExpressionPredictor> predictor)
+    : options_(std::move(options)), panel_(std::move(panel)), predictor_(std::move(predictor)) {}
+
+std::vector<pipeline::Port> ExpressStage::inputs() const {
+  return {{.name = "tiles"},
+          {.name = "features", .optional = true},
+          {.name = "visium", .optional = true},
+          {.name = "h5ad", .optional = true},
+          {.name = "st_counts", .optional = true},
+          {.name = "st_spots", .optional = true}};
+}
+
+std::vector<pipeline::Port> ExpressStage::outputs() const { return {{.name = "expression"}}; }
+
+nlohmann::json ExpressStage::identity() const {
+  nlohmann::json identity = {{"mapping", io::to_string(options_.measured.mapping)},
+                             {"max_distance_um", nullptr},
+                             {"min_matched_genes", options_.measured.min_matched_genes},
+                             {"panel_sha256", digest_of(panel_)},
+                             {"predictor", nullptr}};
+  if (options_.measured.max_distance_um) identity["max_distance_um"] = *options_.measured.max_distance_um;
+  if (predictor_ != nullptr) {
+    identity["predictor"] = {{"sha256", predictor_->info().sha256}, {"micro_batch", predictor_->info().micro_batch}};
+    identity["chunk_tiles"] = rows_per_chunk();
+    identity["numerics_class"] = options_.numerics_class;
+  }
+  return identity;
+}
+
+std::size_t ExpressStage::rows_per_chunk() const {
+  return stages::rows_per_chunk(options_.chunk_tiles, predictor_ == nullptr ? 1 : predictor_->info().micro_batch);
+}
+
+const models::ExpressionPredictor& ExpressStage::require_predictor() const {
+  if (predictor_ == nullptr) {
+    throw Error(ErrorCode::kUsage,
+                "no measured expression is given and no predictor is configured; give a Visium folder, an "
+                "h5ad or legacy ST tables, or a predictor's folder");
+  }
+  return *predictor_;
+}
+
+void ExpressStage::preflight(const pipeline::Bindings& available_inputs) const {
+  const SpotFiles files = SpotFiles::of(available_inputs);
+  const auto tiles = available_inputs.find("tiles");
+  if (files.any()) {
+    files.require_one();
+    const io::SpotTable spots = files.read();
+    read_panel(spots, files, panel_, options_.measured);
+    if (tiles == available_inputs.end()) return;
+    const io::TileSet set = io::read_tiles(tiles->second);
+    io::check_placement(spots, set.slide_size, set.source_mpp, files.name().string());
+    return;
+  }
+  const models::ExpressionPredictor& predictor = require_predictor();
+  const auto features = available_inputs.find("features");
+  if (tiles == available_inputs.end() || features == available_inputs.end()) return;
+  predictor_set(features->second, io::FeatureReader(features->second), io::read_tiles(tiles->second), predictor);
+}
+
+pipeline::Estimate ExpressStage::estimate(const pipeline::Bindings& available_inputs) const {
+  const auto tiles = available_inputs.find("tiles");
+  if (tiles == available_inputs.end()) return {};
+  const std::size_t n = io::read_tiles(tiles->second).cells.size();
+  const bool measured = SpotFiles::of(available_inputs).any();
+  const std::size_t genes = measured || predictor_ == nullptr ? panel_.size() : predictor_->genes().size();
+  const auto values = static_cast<std::int64_t>(n * genes);
+  // In memory once dense and once as rows of (column, value).
+  return {.chunks = measured ? 1 : static_cast<std::int64_t>(TileChunks{n, rows_per_chunk()}.count()),
+          .memory_bytes = values * 12,
+          .disk_bytes = values * 4 * (measured ? 1 : 2),
+          .note = fmt::format("{} genes of {} tiles, {}", genes, n, measured ? "measured" : "predicted")};
+}
+
+void ExpressStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings& outputs,
+                       pipeline::RunContext& ctx) const {
+  const io::TileSet tiles = io::read_tiles(inputs.at("tiles"));
+  const SpotFiles files = SpotFiles::of(inputs);
+  ctx.set_total(static_cast<std::int64_t>(tiles.cells.size()), "tiles");
+  TileExpression expression;
+  if (files.any()) {
+    files.require_one();
+    expression = measured_expression(files, tiles, panel_, options_.measured, ctx);
+    ctx.advance(static_cast<std::int64_t>(tiles.cells.size()));
+  } else {
+    const models::ExpressionPredictor& predictor = require_predictor();
+    const auto features = inputs.find("features");
+    if (features == inputs.end()) {
+      throw Error(ErrorCode::kUsage, "expression is to be predicted, but no features.h5 is given");
+    }
+    expression = predicted_expression(features->second, tiles, predictor, rows_per_chunk(), ctx);
+  }
+  ctx.report("tiles", tiles.cells.size());
+  ctx.report("tiles_with_expression",
+             std::ranges::count_if(expression.valid, [](std::uint8_t valid) { return valid != 0; }));
+  ctx.report("source", expression.source);
+  io::write_h5ad(outputs.at("expression"), expression_table(expression, tiles));
+}
+
+}  // namespace vtissue::stages

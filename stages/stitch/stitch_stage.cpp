@@ -1,0 +1,192 @@
+#include "stages/stitch/stitch_stage.h"
+
+#include <algorithm>
+#include <cstring>
+#include <optional>
+#include <utility>
+
+#include "core/error.h"
+#include "io/latent_store.h"
+#include "io/tile_store.h"
+#include "pipeline/run_context.h"
+#include "stages/stitch/block_plan.h"
+#include "stages/stitch/overview.h"
+#include "stages/stitch/provenance.h"
+#include "stages/stitch/slide_cards.h"
+#include "stages/stitch/synthetic_mark.h"
+
+namespace vtissue::stages {
+namespace {
+
+struct Chunk {
+  std::vector<float> latents;     ///< [n, C, size, size]; let go once decoded
+  std::vector<std::uint8_t> rgb;  ///< [n, tile_px, tile_px, 3]
+};
+
+/// A committed part: the block's share of the overview, then encode_block()'s bytes.
+std::vector<std::byte> join_part(std::span<const std::uint8_t> share, std::span<const std::byte> block) {
+  std::vector<std::byte> part(share.size() + block.size());
+  std::memcpy(part.data(), share.data(), share.size());
+  std::ranges::copy(block, part.begin() + static_cast<std::ptrdiff_t>(share.size()));
+  return part;
+}
+
+std::vector<std::byte> read_part(const pipeline::ChunkStore& chunks, std::uint64_t id, std::size_t share_bytes) {
+  std::optional<std::vector<std::byte>> part = chunks.read(id);
+  if (!part || part->size() < share_bytes) {
+    throw Error(ErrorCode::kOutput, "{}: the committed part {} is gone or damaged; run the command again",
+                chunks.folder().string(), id);
+  }
+  return *std::move(part);
+}
+
+}  // namespace
+
+StitchStage::StitchStage(StitchOptions options, std::shared_ptr<const models::Autoencoder> autoencoder)
+    : options_(std::move(options)), autoencoder_(std::move(autoencoder)) {
+  require_no_paths(options_.provenance);
+}
+
+std::vector<pipeline::Port> StitchStage::inputs() const { return {{.name = "latents"}, {.name = "tiles"}}; }
+
+std::vector<pipeline::Port> StitchStage::outputs() const { return {{.name = "virtual"}}; }
+
+nlohmann::json StitchStage::identity() const {
+  return {{"codec", options_.codec == io::PyramidCodec::kJpeg ? "jpeg" : "deflate"},
+          {"jpeg_quality", options_.jpeg_quality},
+          {"background", options_.background},
+          {"generator", options_.generator},
+          {"provenance", options_.provenance},
+          {"block_px", kBlockPx},
+          {"autoencoder", {{"sha256", autoencoder_->info().sha256}, {"micro_batch", autoencoder_->info().micro_batch}}},
+          {"numerics_class", options_.numerics_class}};
+}
+
+void StitchStage::check(const pipeline::Bindings& inputs, const io::LatentReader& latents,
+                        const io::TileSet& tiles) const {
+  const std::string folder = inputs.at("latents").string();
+  const io::LatentStoreInfo& info = latents.info();
+  if (latents.cells() != tiles.cells || info.tile_px != tiles.tile_px) {
+    throw Error(ErrorCode::kBadInput,
+                "{} has {} tiles of {} px and {} has {} of {} px, not the same ones; run "
+                "synthesize on these tiles",
+                folder, latents.cells().size(), info.tile_px, inputs.at("tiles").string(), tiles.cells.size(),
+                tiles.tile_px);
+  }
+  if (info.channels != autoencoder_->latent_channels() || info.size * autoencoder_->factor() != info.tile_px) {
+    throw Error(ErrorCode::kModel,
+                "{}: tiles of {} px as {} x {} latents of {} channels, but {} turns {} channels into {} "
+                "x {} px a latent; use the autoencoder that the denoiser was trained with",
+                folder, info.tile_px, info.size, info.size, info.channels, autoencoder_->info().name,
+                autoencoder_->latent_channels(), autoencoder_->factor(), autoencoder_->factor());
+  }
+}
+
+void StitchStage::preflight(const pipeline::Bindings& available_inputs) const {
+  if (!available_inputs.contains("latents") || !available_inputs.contains("tiles")) return;
+  check(available_inputs, io::LatentReader(available_inputs.at("latents")),
+        io::read_tiles(available_inputs.at("tiles")));
+}
+
+io::PyramidOptions StitchStage::pyramid_options(const io::TileSet& tiles, std::uint64_t seed) const {
+  nlohmann::json provenance = options_.provenance;
+  provenance["synthetic"] = true;
+  provenance["seed"] = seed;
+  provenance["mpp"] = tiles.target_mpp;
+  provenance["tile_px"] = tiles.tile_px;
+  provenance["source_slide_sha256"] = tiles.slide_sha256;
+  provenance["decoder_sha256"] = autoencoder_->info().sha256;
+  if (!options_.numerics_class.empty()) provenance["numerics_class"] = options_.numerics_class;
+  return {.size = tiles.target_size,
+          .mpp = tiles.target_mpp,
+          .codec = options_.codec,
+          .jpeg_quality = options_.jpeg_quality,
+          .block_px = kBlockPx,
+          .software = options_.generator,
+          .description = fmt::format("Synthetic = 1|Seed = {}", seed),
+          .provenance_json = provenance.dump()};
+}
+
+pipeline::Estimate StitchStage::estimate(const pipeline::Bindings& available_inputs) const {
+  const auto bound = available_inputs.find("tiles");
+  if (bound == available_inputs.end()) return {};
+  const io::TileSet tiles = io::read_tiles(bound->second);
+  const io::PyramidLayout layout = io::layout_of(pyramid_options(tiles, 0));
+  return {.chunks = std::int64_t{layout.blocks_x} * layout.blocks_y,
+          .note = fmt::format("{} x {} px at {} µm/px, {} levels", tiles.target_size.width, tiles.target_size.height,
+                              tiles.target_mpp, layout.levels.size())};
+}
+
+void StitchStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings& outputs,
+                      pipeline::RunContext& ctx) const {
+  const io::TileSet tiles = io::read_tiles(inputs.at("tiles"));
+  const io::LatentReader latents(inputs.at("latents"));
+  check(inputs, latents, tiles);
+  const io::LatentStoreInfo& info = latents.info();
+  const io::PyramidOptions pyramid = pyramid_options(tiles, info.seed);
+  const io::PyramidLayout layout = io::layout_of(pyramid);
+  const io::LevelDecorator decorate = overview_mark(layout);
+  const BlockPlan plan(tiles, layout, kBlockPx);
+  Overview overview(tiles.target_size, kBlockPx);
+  const auto per_tile = static_cast<std::size_t>(info.channels) * static_cast<std::size_t>(info.size * info.size);
+  const std::size_t tile_bytes = static_cast<std::size_t>(tiles.tile_px) * tiles.tile_px * 3;
+  ctx.set_total(static_cast<std::int64_t>(plan.count()), "blocks");
+
+  pipeline::for_each_chunk<Chunk>(
+      ctx, plan.count(),
+      [&](std::uint64_t id) {
+        const std::span<const std::uint32_t> shown = plan.tiles(id);
+        Chunk chunk{.latents = std::vector<float>(shown.size() * per_tile), .rgb = {}};
+        for (std::size_t i = 0; i < shown.size(); ++i) {
+          latents.read(shown[i], std::span(chunk.latents).subspan(i * per_tile, per_tile));
+        }
+        return chunk;
+      },
+      [&](std::uint64_t id, Chunk& chunk) {
+        const std::size_t n = plan.tiles(id).size();
+        if (n == 0) return;
+        chunk.rgb.resize(n * tile_bytes);
+        autoencoder_->decode(chunk.latents, static_cast<int>(n), info.size, info.size, chunk.rgb);
+        chunk.latents = {};
+      },
+      [&](std::uint64_t id, Chunk& chunk) {
+        std::vector<std::uint8_t> block(static_cast<std::size_t>(kBlockPx) * kBlockPx * 3);
+        const Point<TargetPx> origin = plan.origin(id);
+        const auto [red, green, blue] = options_.background;
+        fill_glass(origin, {kBlockPx, kBlockPx}, {red, green, blue}, block);
+        const std::span<const std::uint32_t> shown = plan.tiles(id);
+        for (std::size_t i = 0; i < shown.size(); ++i) {
+          paste_tile(std::span(chunk.rgb).subspan(i * tile_bytes, tile_bytes), tiles.origin(tiles.cells[shown[i]]),
+                     tiles.tile_px, origin, kBlockPx, block);
+        }
+        return join_part(overview.shrink(block),
+                         io::encode_block(pyramid, plan.column(id), plan.row(id), block, decorate));
+      },
+      [](std::uint64_t) { return 1; });
+
+  const std::size_t share_bytes = overview.share_bytes();
+  for (std::uint64_t id = 0; id < plan.count(); ++id) {
+    ctx.throw_if_stopped();
+    const std::vector<std::byte> part = read_part(ctx.chunks(), id, share_bytes);
+    std::vector<std::uint8_t> share(share_bytes);
+    std::memcpy(share.data(), part.data(), share_bytes);
+    overview.place(plan.column(id), plan.row(id), share);
+  }
+  const CardText card{options_.generator, info.seed, tiles.target_mpp};
+  io::write_pyramid(
+      outputs.at("virtual"), pyramid,
+      [&](int column, int row) {
+        ctx.throw_if_stopped();
+        std::vector<std::byte> part = read_part(ctx.chunks(), plan.id(column, row), share_bytes);
+        part.erase(part.begin(), part.begin() + static_cast<std::ptrdiff_t>(share_bytes));
+        return part;
+      },
+      draw_label(card), draw_macro(card, overview.picture()), decorate);
+
+  ctx.report("tiles", tiles.cells.size());
+  ctx.report("width_px", tiles.target_size.width);
+  ctx.report("height_px", tiles.target_size.height);
+  ctx.report("levels", layout.levels.size());
+}
+
+}  // namespace vtissue::stages

@@ -1,0 +1,199 @@
+#include "stages/synthesize/synthesize_stage.h"
+
+#include <cmath>
+#include <cstring>
+#include <optional>
+#include <utility>
+
+#include "core/error.h"
+#include "io/half.h"
+#include "io/latent_store.h"
+#include "models/noise.h"
+#include "models/samplers/sampler.h"
+#include "pipeline/run_context.h"
+#include "stages/embed/feature_chunks.h"
+#include "stages/synthesize/tile_conditions.h"
+
+namespace vtissue::stages {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int kLatentFactor = 8;           // pixels per latent of every autoencoder family (models.md 3)
+constexpr std::uint32_t kInitialDraw = 0;  // of models::latent_noise
+constexpr float kLargestHalf = 65504.0f;
+
+struct Chunk {
+  std::size_t n = 0;
+  std::vector<float> x;  ///< [n, C, size, size]: noise, then the result
+  ConditionRows conditions;
+};
+
+std::string_view resolve_sampler(const SynthesizeOptions& options, const models::Denoiser& denoiser) {
+  const std::string_view fitting = denoiser.predicts_velocity() ? "flow" : "dpmpp";
+  if (options.sampler != "auto" && options.sampler != fitting) {
+    throw Error(ErrorCode::kUsage, "synthesize.sampler is {}, but {} predicts {}: use {} or auto", options.sampler,
+                denoiser.info().name, denoiser.predicts_velocity() ? "velocity" : "epsilon", fitting);
+  }
+  return fitting;
+}
+
+std::optional<fs::path> bound(const pipeline::Bindings& bindings, std::string_view name) {
+  const auto found = bindings.find(name);
+  return found == bindings.end() ? std::nullopt : std::optional<fs::path>(found->second);
+}
+
+Box<Latent> latent_box(TileCell cell, int size) {
+  return {{std::int64_t{cell.column} * size / 2, std::int64_t{cell.row} * size / 2}, {size, size}};
+}
+
+}  // namespace
+
+SynthesizeStage::SynthesizeStage(SynthesizeOptions options, std::shared_ptr<const models::Denoiser> denoiser)
+    : options_(std::move(options)), denoiser_(std::move(denoiser)) {
+  options_.sampler = resolve_sampler(options_, *denoiser_);
+  const int model_px = denoiser_->latent_size() * kLatentFactor;
+  if (options_.tile_px == 0) options_.tile_px = model_px;
+  if (options_.tile_px != model_px) {
+    throw Error(ErrorCode::kUsage,
+                "tiles have {} px, but {} draws {} x {} latents, which is {} px: set the tile size to "
+                "{}",
+                options_.tile_px, denoiser_->info().name, denoiser_->latent_size(), denoiser_->latent_size(), model_px,
+                model_px);
+  }
+  if (options_.steps < 1) throw Error(ErrorCode::kUsage, "synthesize.steps is {}, at least 1", options_.steps);
+}
+
+std::vector<pipeline::Port> SynthesizeStage::inputs() const {
+  return {{.name = "features"}, {.name = "genes", .optional = true}};
+}
+
+std::vector<pipeline::Port> SynthesizeStage::outputs() const { return {{.name = "latents", .is_folder = true}}; }
+
+std::size_t SynthesizeStage::values_per_tile() const {
+  const auto size = static_cast<std::size_t>(denoiser_->latent_size());
+  return static_cast<std::size_t>(denoiser_->latent_channels()) * size * size;
+}
+
+std::size_t SynthesizeStage::rows_per_chunk() const {
+  return stages::rows_per_chunk(options_.chunk_tiles, denoiser_->info().micro_batch);
+}
+
+nlohmann::json SynthesizeStage::identity() const {
+  const bool gene_first = options_.guidance.form == models::Guidance::Form::kGeneFirst;
+  return {{"mode", "independent"},
+          {"tile_px", options_.tile_px},
+          {"seed", options_.seed},
+          {"steps", options_.steps},
+          {"sampler", options_.sampler},
+          {"guidance",
+           {{"form", gene_first ? "gene_first" : "morphology_first"},
+            {"morphology", options_.guidance.morphology},
+            {"gene", options_.guidance.gene}}},
+          {"chunk_tiles", rows_per_chunk()},
+          {"denoiser", {{"sha256", denoiser_->info().sha256}, {"micro_batch", denoiser_->info().micro_batch}}},
+          {"numerics_class", options_.numerics_class}};
+}
+
+void SynthesizeStage::preflight(const pipeline::Bindings& available_inputs) const {
+  if (const auto features = bound(available_inputs, "features")) {
+    ConditionSource(*features, bound(available_inputs, "genes"), denoiser_);
+  }
+}
+
+pipeline::Estimate SynthesizeStage::estimate(const pipeline::Bindings& available_inputs) const {
+  const auto features = bound(available_inputs, "features");
+  if (!features) return {};
+  const std::size_t tiles = io::FeatureReader(*features).cells().size();
+  return {.chunks = static_cast<std::int64_t>(TileChunks{tiles, rows_per_chunk()}.count()),
+          .disk_bytes = static_cast<std::int64_t>(2 * tiles * values_per_tile() * sizeof(std::uint16_t)),
+          .note = fmt::format("{} tiles, {} steps of {}", tiles, options_.steps, options_.sampler)};
+}
+
+void SynthesizeStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings& outputs,
+                          pipeline::RunContext& ctx) const {
+  const ConditionSource conditions(inputs.at("features"), bound(inputs, "genes"), denoiser_);
+  const std::vector<TileCell>& cells = conditions.cells();
+  const TileChunks chunks{cells.size(), rows_per_chunk()};
+  const std::size_t per_tile = values_per_tile();
+  const int size = denoiser_->latent_size();
+  const int channels = denoiser_->latent_channels();
+  const std::unique_ptr<models::Sampler> sampler = models::make_sampler(options_.sampler, options_.steps);
+  ctx.set_total(static_cast<std::int64_t>(cells.size()), "tiles");
+
+  pipeline::for_each_chunk<Chunk>(
+      ctx, chunks.count(),
+      [&](std::uint64_t id) {
+        const std::size_t n = chunks.size(id);
+        Chunk chunk{n, std::vector<float>(n * per_tile), conditions.read(chunks.first(id), n)};
+        for (std::size_t i = 0; i < n; ++i) {
+          models::latent_noise(options_.seed, kInitialDraw, latent_box(cells[chunks.first(id) + i], size), channels,
+                               std::span(chunk.x).subspan(i * per_tile, per_tile));
+        }
+        return chunk;
+      },
+      [&](std::uint64_t id, Chunk& chunk) {
+        std::vector<float> prediction(chunk.x.size());
+        std::vector<float> history(chunk.x.size());
+        const auto timesteps = sampler->timesteps();
+        for (int step = 0; step < options_.steps; ++step) {
+          denoiser_->predict(chunk.x, static_cast<int>(chunk.n), timesteps[static_cast<std::size_t>(step)],
+                             chunk.conditions.view(), options_.guidance, prediction);
+          sampler->step(step, chunk.x, prediction, history);
+        }
+        for (std::size_t k = 0; k < chunk.x.size(); ++k) {
+          if (std::abs(chunk.x[k]) <= kLargestHalf) continue;  // also false for NaN
+          const TileCell cell = cells[chunks.first(id) + k / per_tile];
+          throw Error(ErrorCode::kModel,
+                      "tile ({}, {}): {} gave {}, which no latent can be; lower the guidance or try "
+                      "dtype f32",
+                      cell.column, cell.row, denoiser_->info().name, chunk.x[k]);
+        }
+      },
+      [](std::uint64_t, Chunk& chunk) {
+        std::vector<std::byte> bytes(chunk.x.size() * sizeof(std::uint16_t));
+        for (std::size_t k = 0; k < chunk.x.size(); ++k) {
+          const std::uint16_t half = io::float_to_half(chunk.x[k]);
+          std::memcpy(bytes.data() + k * sizeof(half), &half, sizeof(half));
+        }
+        return bytes;
+      },
+      [&](std::uint64_t id) { return static_cast<std::int64_t>(chunks.size(id)); });
+
+  io::LatentWriter writer(outputs.at("latents"),
+                          {.channels = channels, .size = size, .tile_px = options_.tile_px, .seed = options_.seed},
+                          cells);
+  std::size_t with_expression = 0;
+  std::size_t with_morphology = 0;
+  for (std::uint64_t id = 0; id < chunks.count(); ++id) {
+    ctx.throw_if_stopped();
+    const std::size_t n = chunks.size(id);
+    const std::optional<std::vector<std::byte>> bytes = ctx.chunks().read(id);
+    if (!bytes || bytes->size() != n * per_tile * sizeof(std::uint16_t)) {
+      throw Error(ErrorCode::kOutput, "{}: the committed part {} is gone or damaged; run the command again",
+                  ctx.chunks().folder().string(), id);
+    }
+    std::vector<std::uint16_t> halves(n * per_tile);
+    std::memcpy(halves.data(), bytes->data(), bytes->size());
+    writer.append(halves);
+    const ConditionRows rows = conditions.read(chunks.first(id), n);
+    for (std::size_t i = 0; i < n; ++i) {
+      with_morphology += rows.has_morphology[i] != 0 ? 1 : 0;
+      with_expression += rows.has_gene[i] != 0 ? 1 : 0;
+    }
+  }
+  writer.finish();
+
+  ctx.report("tiles", cells.size());
+  ctx.report("tiles_with_morphology", with_morphology);
+  ctx.report("tiles_with_expression", with_expression);
+  if (inputs.contains("genes") && denoiser_->gene_dim() == 0) {
+    ctx.warn(fmt::format("{} takes no expression: the gene embeddings were not used", denoiser_->info().name));
+  }
+  if (with_morphology < cells.size() && with_expression == 0) {
+    ctx.warn(
+        fmt::format("{} of {} tiles were drawn without any condition", cells.size() - with_morphology, cells.size()));
+  }
+}
+
+}  // namespace vtissue::stages

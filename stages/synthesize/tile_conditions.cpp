@@ -1,0 +1,86 @@
+#include "stages/synthesize/tile_conditions.h"
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "core/error.h"
+
+namespace vtissue::stages {
+namespace {
+
+constexpr std::string_view kMorphologySet = "morphology";
+constexpr std::string_view kClsSet = "cls";
+constexpr std::string_view kTokenSet = "tokens";
+
+void check_set(const std::filesystem::path& path, const io::FeatureSetInfo& set, const models::Denoiser& denoiser,
+               int vectors, int dim, const std::string& trained_sha256) {
+  if (set.vectors != vectors || set.dim != dim) {
+    throw Error(ErrorCode::kModel, "{}: set \"{}\" has {} x {} values a tile, but {} takes {} x {}; it was made by {}",
+                path.string(), set.name, set.vectors, set.dim, denoiser.info().name, vectors, dim, set.encoder);
+  }
+  if (!trained_sha256.empty() && !set.encoder_sha256.empty() && set.encoder_sha256 != trained_sha256) {
+    throw Error(ErrorCode::kModel,
+                "{}: set \"{}\" was made by {} ({}), but {} was trained with the encoder {}; use that "
+                "encoder and run embed and encode again",
+                path.string(), set.name, set.encoder, set.encoder_sha256, denoiser.info().name, trained_sha256);
+  }
+}
+
+}  // namespace
+
+ConditionSource::ConditionSource(const std::filesystem::path& features,
+                                 const std::optional<std::filesystem::path>& genes,
+                                 std::shared_ptr<const models::Denoiser> denoiser)
+    : features_(features), denoiser_(std::move(denoiser)) {
+  check_set(features, features_.info(kMorphologySet), *denoiser_, 1, denoiser_->morphology_dim(),
+            denoiser_->morphology_sha256());
+  if (genes && denoiser_->gene_dim() > 0) {
+    genes_.emplace(*genes);
+    check_genes(features, *genes);
+  }
+}
+
+void ConditionSource::check_genes(const std::filesystem::path& features, const std::filesystem::path& genes) const {
+  if (genes_->cells() != features_.cells()) {
+    throw Error(ErrorCode::kBadInput, "{} has {} tiles and {} has {}, not the same ones; make both from the same tiles",
+                genes.string(), genes_->cells().size(), features.string(), features_.cells().size());
+  }
+  const models::Denoiser& denoiser = *denoiser_;
+  check_set(genes, genes_->info(kClsSet), denoiser, 1, denoiser.gene_dim(), denoiser.gene_sha256());
+  if (denoiser.gene_vectors() > 1) {
+    check_set(genes, genes_->info(kTokenSet), denoiser, denoiser.gene_vectors() - 1, denoiser.gene_dim(),
+              denoiser.gene_sha256());
+  }
+}
+
+ConditionRows ConditionSource::read(std::size_t first, std::size_t count) const {
+  ConditionRows rows;
+  features_.read(kMorphologySet, first, count, rows.morphology, rows.has_morphology);
+  const auto dim = static_cast<std::size_t>(denoiser_->gene_dim());
+  const auto vectors = static_cast<std::size_t>(denoiser_->gene_vectors());
+  rows.has_gene.assign(count, 0);
+  if (!genes_) {
+    rows.gene.assign(count * vectors * dim, 0.0f);
+    return rows;
+  }
+  if (vectors == 1) {
+    genes_->read(kClsSet, first, count, rows.gene, rows.has_gene);
+    return rows;
+  }
+  std::vector<float> cls, tokens;
+  std::vector<std::uint8_t> unused;
+  genes_->read(kClsSet, first, count, cls, rows.has_gene);
+  genes_->read(kTokenSet, first, count, tokens, unused);
+  rows.gene.resize(count * vectors * dim);
+  const std::size_t token_values = (vectors - 1) * dim;
+  for (std::size_t i = 0; i < count; ++i) {
+    float* const out = rows.gene.data() + i * vectors * dim;
+    std::copy_n(cls.data() + i * dim, dim, out);
+    std::copy_n(tokens.data() + i * token_values, token_values, out + dim);
+  }
+  return rows;
+}
+
+}  // namespace vtissue::stages

@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "core/units.h"
+#include "io/feature_store.h"
+#include "models/engines.h"
+
+namespace vtissue::stages {
+
+/// Conditions of a run of tiles, owned. Genes are [n, gene_vectors, gene_dim]; for a model that takes no
+/// expression they are empty.
+struct ConditionRows {
+  std::vector<float> morphology;
+  std::vector<std::uint8_t> has_morphology;
+  std::vector<float> gene;
+  std::vector<std::uint8_t> has_gene;
+
+  models::TileConditions view() const { return {morphology, has_morphology, gene, has_gene}; }
+};
+
+/// The conditions that the stores hold, for one denoiser. Thread-safe.
+class ConditionSource {
+ public:
+  /// `genes` may be absent: every gene condition is the null. Throws Error kBadInput if the stores are not of
+  /// the same tiles, kModel if an encoder is not the one the denoiser was trained with.
+  ConditionSource(const std::filesystem::path& features, const std::optional<std::filesystem::path>& genes,
+                  std::shared_ptr<const models::Denoiser> denoiser);
+
+  const std::vector<TileCell>& cells() const { return features_.cells(); }
+  bool has_genes() const { return genes_.has_value(); }
+  ConditionRows read(std::size_t first, std::size_t count) const;
+
+ private:
+  void check_genes(const std::filesystem::path& features, const std::filesystem::path& genes) const;
+
+  io::FeatureReader features_;
+  std::optional<io::FeatureReader> genes_;
+  std::shared_ptr<const models::Denoiser> denoiser_;
+};
+
+}  // namespace vtissue::stages

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/hash.h"
+#include "core/units.h"
+#include "pipeline/stage.h"
+#include "stages/tile/tissue_mask.h"
+
+namespace vtissue::stages {
+
+struct TileOptions {
+  int size_px = 128;                    ///< side of a tile at `mpp`; even, since cells count half tiles
+  double mpp = 0.7;                     ///< µm/px of the tiles and of the virtual slide
+  double min_tissue = 0.25;             ///< tiles with a smaller share of tissue are left out, 0..1
+  double mask_mpp = 8;                  ///< µm/px at which tissue is looked for; the slide's own if that is coarser
+  std::optional<double> slide_mpp;      ///< µm/px of the slide's level 0, instead of what the file says (--mpp)
+  std::optional<Box<Level0Px>> region;  ///< only tiles with their centre inside (--region)
+  TissueMaskOptions tissue;
+};
+
+/// slide → tiles.h5: the tissue mask and the tiles of the base grid at the target µm/px.
+///
+/// Memory is bounded by the thumbnail at mask_mpp (no side over 8192 pixels), not by the slide.
+class TileStage : public pipeline::Stage {
+ public:
+  /// `digest` gives a file's SHA-256; the engine may pass one that remembers.
+  explicit TileStage(TileOptions options,
+                     std::function<std::string(const std::filesystem::path&)> digest = sha256_file);
+
+  std::string_view name() const override { return "tile"; }
+  int format_version() const override { return 1; }
+  std::vector<pipeline::Port> inputs() const override;
+  std::vector<pipeline::Port> outputs() const override;
+  nlohmann::json identity() const override;
+  /// Opens the slide; refuses a missing µm/px, a target finer than the slide, a slide smaller than a
+  /// tile and a region outside the slide.
+  void preflight(const pipeline::Bindings& available_inputs) const override;
+  pipeline::Estimate estimate(const pipeline::Bindings& available_inputs) const override;
+  void run(const pipeline::Bindings& inputs, const pipeline::Bindings& outputs,
+           pipeline::RunContext& ctx) const override;
+
+ private:
+  TileOptions options_;
+  std::function<std::string(const std::filesystem::path&)> digest_;
+};
+
+}  // namespace vtissue::stages
