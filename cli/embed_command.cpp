@@ -1,0 +1,16 @@
+#include "cli/line.h"
+#include "cli/stage_command.h"
+
+namespace vtissue::cli {
+
+void add_embed_command(CLI::App& app, Action& action) {
+  const auto command = StageCommand::add(app, "embed", "Embed each tile's morphology: slide, tiles.h5 → features.h5");
+  command->input("slide", "the slide the tiles were made from")
+      .input("tiles", "tiles.h5")
+      .output("features", "features.h5 to write");
+  command->runs(action, [](const pipeline::Config& config, Engines& engines) {
+    return make_embed_stage(config, engines, config.has("models.predictor"));
+  });
+}
+
+}  // namespace vtissue::cli

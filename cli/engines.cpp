@@ -1,0 +1,68 @@
+#include "cli/engines.h"
+
+#include "core/error.h"
+
+namespace vtissue::cli {
+
+Engines::Engines(const pipeline::Config& config, std::string device, int threads)
+    : config_(config), device_name_(std::move(device)), threads_(threads) {}
+
+std::shared_ptr<models::Device> Engines::device() {
+  if (!device_) device_ = models::Device::open(device_name_, threads_);
+  return device_;
+}
+
+std::string Engines::numerics_class() { return device()->numerics_class(); }
+
+std::filesystem::path Engines::folder(std::string_view key) const {
+  const auto path = config_.get_optional<std::string>(key);
+  if (!path) {
+    throw Error(ErrorCode::kUsage, "{} is not set; name a model's folder, for example weights/demo/{}", key,
+                key.substr(key.find('.') + 1));
+  }
+  return *path;
+}
+
+template <typename Engine>
+std::shared_ptr<const Engine> Engines::load_once(std::shared_ptr<const Engine>& slot, std::string_view key) {
+  if (!slot) {
+    slot = Engine::load(folder(key), device());
+    digests_[std::string(key.substr(key.find('.') + 1))] = {{"name", slot->info().name},
+                                                            {"sha256", slot->info().sha256}};
+  }
+  return slot;
+}
+
+std::shared_ptr<const models::MorphologyEncoder> Engines::encoder() { return load_once(encoder_, "models.encoder"); }
+
+std::shared_ptr<const models::MorphologyEncoder> Engines::predictor_encoder() {
+  if (!config_.has("models.predictor_encoder")) return encoder();
+  return load_once(predictor_encoder_, "models.predictor_encoder");
+}
+
+std::shared_ptr<const models::ExpressionPredictor> Engines::predictor() {
+  return load_once(predictor_, "models.predictor");
+}
+
+std::shared_ptr<const models::GeneEncoder> Engines::gene_encoder() {
+  return load_once(gene_encoder_, "models.expression");
+}
+
+std::shared_ptr<const models::Denoiser> Engines::denoiser() { return load_once(denoiser_, "models.stmdit"); }
+
+std::shared_ptr<const models::Autoencoder> Engines::autoencoder() {
+  return load_once(autoencoder_, "models.autoencoder");
+}
+
+void Engines::load_configured() {
+  if (config_.has("models.encoder")) encoder();
+  if (config_.has("models.predictor_encoder")) predictor_encoder();
+  if (config_.has("models.predictor")) predictor();
+  if (config_.has("models.expression")) gene_encoder();
+  if (config_.has("models.stmdit")) denoiser();
+  if (config_.has("models.autoencoder")) autoencoder();
+}
+
+nlohmann::json Engines::digests() const { return digests_; }
+
+}  // namespace vtissue::cli

@@ -1,0 +1,53 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/engines.h"
+#include "pipeline/config.h"
+
+namespace vtissue::cli {
+
+/// The networks that a configuration names, loaded when they are first asked for. One thread.
+class Engines {
+ public:
+  Engines(const pipeline::Config& config, std::string device, int threads);
+
+  std::shared_ptr<const models::MorphologyEncoder> encoder();
+  /// The predictor's own encoder: models.predictor_encoder, or encoder() where that is not set.
+  std::shared_ptr<const models::MorphologyEncoder> predictor_encoder();
+  std::shared_ptr<const models::ExpressionPredictor> predictor();
+  std::shared_ptr<const models::GeneEncoder> gene_encoder();
+  std::shared_ptr<const models::Denoiser> denoiser();
+  std::shared_ptr<const models::Autoencoder> autoencoder();
+
+  std::shared_ptr<models::Device> device();
+  std::string numerics_class();
+
+  /// Loads every network that the configuration names, so that digests() is the same in the line and in a
+  /// subcommand.
+  void load_configured();
+
+  /// Role → name and sha256 of every network loaded so far: for provenance.
+  nlohmann::json digests() const;
+
+ private:
+  std::filesystem::path folder(std::string_view key) const;
+
+  template <typename Engine>
+  std::shared_ptr<const Engine> load_once(std::shared_ptr<const Engine>& slot, std::string_view key);
+
+  const pipeline::Config& config_;
+  std::string device_name_;
+  int threads_;
+  std::shared_ptr<models::Device> device_;
+  std::shared_ptr<const models::MorphologyEncoder> encoder_, predictor_encoder_;
+  std::shared_ptr<const models::ExpressionPredictor> predictor_;
+  std::shared_ptr<const models::GeneEncoder> gene_encoder_;
+  std::shared_ptr<const models::Denoiser> denoiser_;
+  std::shared_ptr<const models::Autoencoder> autoencoder_;
+  nlohmann::json digests_ = nlohmann::json::object();
+};
+
+}  // namespace vtissue::cli

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "cli/engines.h"
+#include "cli/session.h"
+#include "pipeline/config.h"
+#include "pipeline/graph.h"
+
+namespace vtissue::cli {
+
+/// Names of the files in an output folder (DESIGN 8): fixed, so that workflow engines can declare them.
+namespace output_names {
+inline constexpr const char* kTiles = "tiles.h5";
+inline constexpr const char* kFeatures = "features.h5";
+inline constexpr const char* kExpression = "expression.h5ad";
+inline constexpr const char* kGenes = "genes.h5";
+inline constexpr const char* kLatents = "latents";
+inline constexpr const char* kVirtual = "virtual.tiff";
+inline constexpr const char* kMetrics = "metrics.json";
+inline constexpr const char* kReport = "report.html";
+inline constexpr const char* kPreview = "preview.png";
+inline constexpr const char* kRun = "run.json";
+}  // namespace output_names
+
+/// Where expression comes from; all empty: it is predicted.
+struct ExpressionSource {
+  std::filesystem::path visium;               ///< Space Ranger's outs/
+  std::filesystem::path h5ad;                 ///< .h5ad or .h5ad.gz
+  std::filesystem::path st_counts, st_spots;  ///< legacy ST tables, both
+
+  bool measured() const { return !visium.empty() || !h5ad.empty() || !st_counts.empty(); }
+  /// Throws Error kUsage: more than one source, or half of one.
+  void check() const;
+};
+
+struct LineInputs {
+  std::filesystem::path slide;
+  ExpressionSource expression;
+  std::filesystem::path out;
+};
+
+// The stages as a configuration describes them: one place for the line and for the subcommands.
+std::shared_ptr<const pipeline::Stage> make_tile_stage(const pipeline::Config& config);
+std::shared_ptr<const pipeline::Stage> make_embed_stage(const pipeline::Config& config, Engines& engines,
+                                                        bool for_predictor);
+std::shared_ptr<const pipeline::Stage> make_express_stage(const pipeline::Config& config, Engines& engines,
+                                                          const ExpressionSource& source);
+std::shared_ptr<const pipeline::Stage> make_encode_stage(const pipeline::Config& config, Engines& engines);
+std::shared_ptr<const pipeline::Stage> make_synthesize_stage(const pipeline::Config& config, Engines& engines);
+std::shared_ptr<const pipeline::Stage> make_stitch_stage(const pipeline::Config& config, Engines& engines);
+std::shared_ptr<const pipeline::Stage> make_evaluate_stage(const pipeline::Config& config, Engines& engines);
+/// `run` as ReportOptions::run.
+std::shared_ptr<const pipeline::Stage> make_report_stage(const pipeline::Config& config, nlohmann::json run);
+
+/// tile → … → evaluate, outputs in `inputs.out`. Every model is loaded, so that a wrong one is found first.
+pipeline::Graph make_line(const pipeline::Config& config, const LineInputs& inputs, Engines& engines);
+
+/// The report's node, over the outputs of a finished line; `run` as ReportOptions::run.
+pipeline::Graph make_report(const pipeline::Config& config, const LineInputs& inputs, nlohmann::json run);
+
+}  // namespace vtissue::cli

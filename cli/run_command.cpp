@@ -1,0 +1,134 @@
+#include <spdlog/spdlog.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <iostream>
+#include <memory>
+
+#include "cli/app.h"
+#include "cli/common_options.h"
+#include "cli/engines.h"
+#include "cli/line.h"
+#include "cli/session.h"
+#include "core/error.h"
+#include "pipeline/run_record.h"
+#include "stages/stitch/provenance.h"
+
+namespace vtissue::cli {
+namespace fs = std::filesystem;
+
+namespace {
+
+/// Arguments of `run` and `plan`, which are the same.
+struct RunArguments {
+  CommonOptions common;
+  LineInputs inputs;
+  std::optional<double> mpp;
+  std::vector<double> region;
+
+  void add_to(CLI::App& app) {
+    app.add_option("config", common.config, "pipeline configuration, YAML (docs/configuration.md)")->required();
+    app.add_option("--slide", inputs.slide, "whole-slide image, or a plain TIFF, PNG or JPEG")->required();
+    app.add_option("--out", inputs.out, "output folder; created if missing")->required();
+    app.add_option("--visium", inputs.expression.visium, "measured expression: Space Ranger's outs/ folder");
+    app.add_option("--h5ad", inputs.expression.h5ad, "measured expression: AnnData, .h5ad or .h5ad.gz");
+    app.add_option("--st-counts", inputs.expression.st_counts,
+                   "measured expression: legacy ST counts, .tsv or .tsv.gz");
+    app.add_option("--st-spots", inputs.expression.st_spots, "and the table of spots with pixel_x, pixel_y");
+    app.add_option("--mpp", mpp, "µm/px of the slide's level 0, instead of what the file says");
+    app.add_option("--region", region, "x,y,width,height in level-0 pixels: only this part")
+        ->delimiter(',')
+        ->expected(4);
+    common.add_to(app, false);
+  }
+
+  pipeline::Config load_config() const {
+    pipeline::Config config = common.load_config();
+    if (mpp) config.set_value("tile.slide_mpp", *mpp);
+    if (!region.empty()) config.set_value("tile.region", region);
+    inputs.expression.check();
+    return config;
+  }
+
+  pipeline::RunFolders folders() const {
+    return pipeline::folders_for_run(inputs.out, common.work.empty() ? std::nullopt : std::optional(common.work));
+  }
+};
+
+/// What the report says of the line: the same for a run that computed and one that found all done.
+nlohmann::json describe_for_report(const pipeline::Config& config, const pipeline::Executor& executor) {
+  nlohmann::json warnings = nlohmann::json::array();
+  nlohmann::json stages = nlohmann::json::array();
+  for (const pipeline::StageOutcome& outcome : executor.outcomes()) {
+    for (const std::string& warning : outcome.warnings) warnings.push_back(outcome.name + ": " + warning);
+    stages.push_back({{"name", outcome.name}, {"status", "done"}, {"figures", outcome.reported}});
+  }
+  return {{"warnings", warnings}, {"stages", stages}, {"configuration", stages::public_configuration(config)}};
+}
+
+bool reached_a_stage(const pipeline::Executor& executor) {
+  for (const auto& outcome : executor.outcomes()) {
+    if (outcome.kind != pipeline::OutcomeKind::kNotReached) return true;
+  }
+  return false;
+}
+
+int run(const RunArguments& arguments) {
+  Session session(arguments.common);
+  const pipeline::Config config = arguments.load_config();
+  Engines engines(config, arguments.common.device, session.threads().device);
+  const pipeline::Graph line = make_line(config, arguments.inputs, engines);
+  const auto started = std::chrono::system_clock::now();
+
+  nlohmann::json for_report;
+  const auto record = [&](const pipeline::Executor& executor, const Error* error) {
+    if (error != nullptr && !reached_a_stage(executor)) return;
+    for_report = describe_for_report(config, executor);
+    pipeline::RunInfo info;
+    info.software_version = std::string(version());
+    info.configuration = config.resolved();
+    info.numerics = engines.numerics_class();
+    info.error = error != nullptr ? error->what() : "";
+    info.interrupted = error != nullptr && error->code() == ErrorCode::kInterrupted;
+    info.started = started;
+    info.ended = std::chrono::system_clock::now();
+    pipeline::write_run_record(arguments.inputs.out / output_names::kRun, info, executor);
+  };
+  session.run(line, arguments.folders(), record);
+  if (arguments.common.dry_run) return 0;
+
+  session.run(make_report(config, arguments.inputs, for_report), arguments.folders());
+  for (const char* name : {output_names::kVirtual, output_names::kReport, output_names::kPreview}) {
+    std::cout << (arguments.inputs.out / name).string() << '\n';
+  }
+  return 0;
+}
+
+int plan(const RunArguments& arguments) {
+  Session session(arguments.common);
+  const pipeline::Config config = arguments.load_config();
+  Engines engines(config, arguments.common.device, session.threads().device);
+  session.print_plan(make_line(config, arguments.inputs, engines), arguments.folders());
+  return 0;
+}
+
+void add_command(CLI::App& app, Action& action, const char* name, const char* description,
+                 int (*body)(const RunArguments&)) {
+  CLI::App* command = app.add_subcommand(name, description);
+  const auto arguments = std::make_shared<RunArguments>();
+  arguments->add_to(*command);
+  command->callback([arguments, body, &action] { action = [arguments, body] { return body(*arguments); }; });
+}
+
+}  // namespace
+
+void add_run_command(CLI::App& app, Action& action) {
+  add_command(app, action, "run", "Make a virtual slide of a slide; the same command goes on after any interruption",
+              run);
+}
+
+void add_plan_command(CLI::App& app, Action& action) {
+  add_command(app, action, "plan", "Show what run would do with the same arguments, and why", plan);
+}
+
+}  // namespace vtissue::cli

@@ -1,0 +1,117 @@
+#include "cli/session.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <iostream>
+
+#include "pipeline/content_digest.h"
+#include "pipeline/logging.h"
+#include "pipeline/plan.h"
+#include "pipeline/signals.h"
+
+namespace vtissue::cli {
+
+namespace {
+
+constexpr int kCoresPerIoThread = 4;
+
+std::optional<std::chrono::milliseconds> time_limit(const CommonOptions& options) {
+  const auto seconds = options.max_seconds();
+  if (!seconds) return std::nullopt;
+  return std::chrono::milliseconds(static_cast<std::int64_t>(*seconds * 1000));
+}
+
+std::string human_bytes(std::int64_t bytes) {
+  if (bytes >= 1'000'000'000) return fmt::format("{:.1f} GB", static_cast<double>(bytes) * 1e-9);
+  if (bytes >= 1'000'000) return fmt::format("{:.1f} MB", static_cast<double>(bytes) * 1e-6);
+  return fmt::format("{:.1f} kB", static_cast<double>(bytes) * 1e-3);
+}
+
+std::string describe(const pipeline::Estimate& estimate) {
+  std::vector<std::string> parts;
+  if (!estimate.note.empty()) parts.push_back(estimate.note);
+  if (estimate.chunks) parts.push_back(fmt::format("{} chunks", *estimate.chunks));
+  if (estimate.seconds) parts.push_back(fmt::format("about {:.0f} s", *estimate.seconds));
+  if (estimate.memory_bytes) parts.push_back(human_bytes(*estimate.memory_bytes) + " of memory");
+  if (estimate.disk_bytes) parts.push_back(human_bytes(*estimate.disk_bytes) + " on disk");
+  return fmt::format("{}", fmt::join(parts, ", "));
+}
+
+void say_what_was_done(const pipeline::Executor& executor) {
+  const auto& outcomes = executor.outcomes();
+  const bool nothing = std::all_of(outcomes.begin(), outcomes.end(), [](const auto& outcome) {
+    return outcome.kind == pipeline::OutcomeKind::kUpToDate;
+  });
+  if (nothing && outcomes.size() > 1) {
+    spdlog::info("nothing to do: all {} stages are up to date", outcomes.size());
+    return;
+  }
+  for (const auto& outcome : outcomes) {
+    if (outcome.kind == pipeline::OutcomeKind::kRan) {
+      spdlog::info("{}: done in {:.1f} s ({})", outcome.name, outcome.wall_seconds, fmt::join(outcome.reasons, "; "));
+    } else {
+      spdlog::info("{}: {}", outcome.name, pipeline::to_string(outcome.kind));
+    }
+  }
+}
+
+}  // namespace
+
+ThreadShares share_threads(int threads) {
+  // The networks need nearly all the time; a reader keeps up with several of their cores.
+  const int io = std::max(1, threads / kCoresPerIoThread);
+  return {.device = threads < kCoresPerIoThread ? std::max(1, threads) : threads - io, .io = io};
+}
+
+Session::Session(const CommonOptions& options)
+    : options_(options),
+      threads_(share_threads(options.resolved_threads())),
+      stop_(std::make_unique<pipeline::StopOnSignal>(time_limit(options))),
+      progress_(pipeline::make_progress(options.progress_style())) {
+  pipeline::configure_logging(options.log_format == "json" ? pipeline::LogFormat::kJson : pipeline::LogFormat::kText);
+}
+
+Session::~Session() = default;
+
+void Session::run(const pipeline::Graph& graph, const pipeline::RunFolders& folders,
+                  const std::function<void(const pipeline::Executor&, const Error*)>& recorded) {
+  if (options_.dry_run) {
+    print_plan(graph, folders);
+    return;
+  }
+  pipeline::ExecutorOptions executor_options;
+  executor_options.resources = {.threads = threads_.io, .in_flight = options_.in_flight};
+  executor_options.overwrite = options_.overwrite;
+  pipeline::Executor executor(graph, folders, executor_options, *progress_);
+  try {
+    executor.run(stop_->token());
+  } catch (const Error& error) {
+    if (recorded) recorded(executor, &error);
+    throw;
+  }
+  say_what_was_done(executor);
+  if (recorded) recorded(executor, nullptr);
+}
+
+void Session::print_plan(const pipeline::Graph& graph, const pipeline::RunFolders& folders) {
+  pipeline::DigestCache digests;
+  const auto plans = pipeline::make_plan(graph, folders, digests);
+  for (const pipeline::NodePlan& plan : plans) {
+    graph.node(plan.node).stage->preflight(pipeline::available_inputs(graph, plan.node, plans));
+  }
+  for (const pipeline::NodePlan& plan : plans) {
+    std::cout << fmt::format("{:<11} {}", plan.name, pipeline::to_string(plan.decision));
+    if (!plan.reasons.empty()) std::cout << fmt::format(": {}", fmt::join(plan.reasons, "; "));
+    const std::string estimate = describe(plan.estimate);
+    if (plan.decision != pipeline::Decision::kUpToDate && !estimate.empty())
+      std::cout << fmt::format("\n{:<11}   {}", "", estimate);
+    std::cout << '\n';
+    for (const auto& path : plan.foreign) {
+      std::cout << fmt::format("{:<11}   {} is in the way: no run of this folder wrote it; --overwrite replaces it\n",
+                               "", path.string());
+    }
+  }
+}
+
+}  // namespace vtissue::cli

@@ -1,0 +1,76 @@
+#include "cli/stage_command.h"
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+
+#include "cli/session.h"
+#include "pipeline/graph.h"
+#include "pipeline/run_folders.h"
+
+namespace vtissue::cli {
+
+namespace {
+
+std::string option_name(std::string port) {
+  std::replace(port.begin(), port.end(), '_', '-');
+  return "--" + port;
+}
+
+}  // namespace
+
+std::shared_ptr<StageCommand> StageCommand::add(CLI::App& app, const std::string& name,
+                                                const std::string& description) {
+  auto command = std::make_shared<StageCommand>();
+  command->app_ = app.add_subcommand(name, description);
+  return command;
+}
+
+StageCommand& StageCommand::input(const std::string& port, const std::string& description, bool required) {
+  CLI::Option* option = app_->add_option(option_name(port), inputs_[port], description);
+  if (required) option->required();
+  return *this;
+}
+
+StageCommand& StageCommand::output(const std::string& port, const std::string& description) {
+  const std::string option = outputs_.empty() ? "--out" : "--out-" + port;
+  app_->add_option(option, outputs_.emplace_back(port, "").second, description)->required();
+  return *this;
+}
+
+void StageCommand::with_slide_options() {
+  app_->add_option("--mpp", mpp_, "µm/px of the slide's level 0, instead of what the file says");
+  app_->add_option("--region", region_, "x,y,width,height in level-0 pixels: only this part")
+      ->delimiter(',')
+      ->expected(4);
+}
+
+void StageCommand::runs(Action& action, MakeStage make_stage) {
+  common_.add_to(*app_, true);
+  app_->callback([self = shared_from_this(), make_stage = std::move(make_stage), &action] {
+    action = [self, make_stage] { return self->execute(make_stage); };
+  });
+}
+
+int StageCommand::execute(const MakeStage& make_stage) {
+  Session session(common_);
+  pipeline::Config config = common_.load_config();
+  if (mpp_) config.set_value("tile.slide_mpp", *mpp_);
+  if (!region_.empty()) config.set_value("tile.region", region_);
+  Engines engines(config, common_.device, session.threads().device);
+
+  pipeline::Node node{.stage = make_stage(config, engines)};
+  for (const auto& [port, path] : inputs_) {
+    if (!path.empty()) node.inputs[port] = path;
+  }
+  node.outputs.insert(outputs_.begin(), outputs_.end());
+  const auto folders = pipeline::folders_for_output(outputs_.front().second,
+                                                    common_.work.empty() ? std::nullopt : std::optional(common_.work));
+  pipeline::Graph graph;
+  graph.add(node);
+  session.run(graph, folders);
+  if (common_.dry_run) return 0;
+  for (const auto& [port, path] : outputs_) std::cout << path.string() << '\n';
+  return 0;
+}
+
+}  // namespace vtissue::cli

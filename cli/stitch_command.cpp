@@ -1,0 +1,15 @@
+#include "cli/line.h"
+#include "cli/stage_command.h"
+
+namespace vtissue::cli {
+
+void add_stitch_command(CLI::App& app, Action& action) {
+  const auto command =
+      StageCommand::add(app, "stitch", "Decode and lay out the virtual slide: latents/, tiles.h5 → virtual.tiff");
+  command->input("latents", "folder of the synthesize stage")
+      .input("tiles", "tiles.h5")
+      .output("virtual", "virtual.tiff to write");
+  command->runs(action, make_stitch_stage);
+}
+
+}  // namespace vtissue::cli

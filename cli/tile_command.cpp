@@ -1,0 +1,13 @@
+#include "cli/line.h"
+#include "cli/stage_command.h"
+
+namespace vtissue::cli {
+
+void add_tile_command(CLI::App& app, Action& action) {
+  const auto command = StageCommand::add(app, "tile", "Find the tissue and lay the tile grid: slide → tiles.h5");
+  command->input("slide", "whole-slide image, or a plain TIFF, PNG or JPEG").output("tiles", "tiles.h5 to write");
+  command->with_slide_options();
+  command->runs(action, [](const pipeline::Config& config, Engines&) { return make_tile_stage(config); });
+}
+
+}  // namespace vtissue::cli
