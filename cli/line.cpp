@@ -138,10 +138,11 @@ Graph make_line(const Config& config, const LineInputs& inputs, Engines& engines
       graph.add({.stage = make_synthesize_stage(config, engines),
                  .inputs = {{"features", OutputRef{embed, "features"}}, {"genes", OutputRef{encode, "genes"}}},
                  .outputs = {{"latents", out / output_names::kLatents}}});
-  const NodeId stitch =
-      graph.add({.stage = make_stitch_stage(config, engines),
-                 .inputs = {{"latents", OutputRef{synthesize, "latents"}}, {"tiles", OutputRef{tile, "tiles"}}},
-                 .outputs = {{"virtual", out / output_names::kVirtual}}});
+  const NodeId stitch = graph.add({.stage = make_stitch_stage(config, engines),
+                                   .inputs = {{"latents", OutputRef{synthesize, "latents"}},
+                                              {"tiles", OutputRef{tile, "tiles"}},
+                                              {"expression", OutputRef{express, "expression"}}},
+                                   .outputs = {{"virtual", out / output_names::kVirtual}}});
   graph.add({.stage = make_evaluate_stage(config, engines),
              .inputs = {{"slide", inputs.slide},
                         {"tiles", OutputRef{tile, "tiles"}},

@@ -31,7 +31,7 @@ figcaption { font-size: .85rem; margin-top: .3rem; }
 table { border-collapse: collapse; width: 100%; background: #fff; }
 th, td { text-align: left; vertical-align: top; padding: .4rem .7rem; border: 1px solid var(--line); }
 th { font-weight: 600; background: #f3f4f6; }
-td.value { font-variant-numeric: tabular-nums; white-space: nowrap; }
+td.value { font-variant-numeric: tabular-nums; overflow-wrap: anywhere; min-width: 9rem; max-width: 18rem; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.25rem; margin: 1rem 0; }
 dt { color: var(--soft); } dd { margin: 0; }
 ul.warnings { border-left: 3px solid #c98a1b; background: #fdf7ea; margin: 0; padding: .7rem 1rem .7rem 2rem; }

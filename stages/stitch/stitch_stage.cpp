@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/hash.h"
 #include "io/latent_store.h"
 #include "io/tile_store.h"
 #include "pipeline/run_context.h"
@@ -47,7 +48,9 @@ StitchStage::StitchStage(StitchOptions options, std::shared_ptr<const models::Au
   require_no_paths(options_.provenance);
 }
 
-std::vector<pipeline::Port> StitchStage::inputs() const { return {{.name = "latents"}, {.name = "tiles"}}; }
+std::vector<pipeline::Port> StitchStage::inputs() const {
+  return {{.name = "latents"}, {.name = "tiles"}, {.name = "expression", .optional = true}};
+}
 
 std::vector<pipeline::Port> StitchStage::outputs() const { return {{.name = "virtual"}}; }
 
@@ -88,8 +91,10 @@ void StitchStage::preflight(const pipeline::Bindings& available_inputs) const {
         io::read_tiles(available_inputs.at("tiles")));
 }
 
-io::PyramidOptions StitchStage::pyramid_options(const io::TileSet& tiles, std::uint64_t seed) const {
+io::PyramidOptions StitchStage::pyramid_options(const io::TileSet& tiles, std::uint64_t seed,
+                                                const std::string& expression_sha256) const {
   nlohmann::json provenance = options_.provenance;
+  if (!expression_sha256.empty()) provenance["expression_sha256"] = expression_sha256;
   provenance["synthetic"] = true;
   provenance["seed"] = seed;
   provenance["mpp"] = tiles.target_mpp;
@@ -111,7 +116,7 @@ pipeline::Estimate StitchStage::estimate(const pipeline::Bindings& available_inp
   const auto bound = available_inputs.find("tiles");
   if (bound == available_inputs.end()) return {};
   const io::TileSet tiles = io::read_tiles(bound->second);
-  const io::PyramidLayout layout = io::layout_of(pyramid_options(tiles, 0));
+  const io::PyramidLayout layout = io::layout_of(pyramid_options(tiles, 0, ""));
   return {.chunks = std::int64_t{layout.blocks_x} * layout.blocks_y,
           .note = fmt::format("{} x {} px at {} µm/px, {} levels", tiles.target_size.width, tiles.target_size.height,
                               tiles.target_mpp, layout.levels.size())};
@@ -123,7 +128,9 @@ void StitchStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings
   const io::LatentReader latents(inputs.at("latents"));
   check(inputs, latents, tiles);
   const io::LatentStoreInfo& info = latents.info();
-  const io::PyramidOptions pyramid = pyramid_options(tiles, info.seed);
+  const auto expression = inputs.find("expression");
+  const io::PyramidOptions pyramid =
+      pyramid_options(tiles, info.seed, expression == inputs.end() ? "" : sha256_file(expression->second));
   const io::PyramidLayout layout = io::layout_of(pyramid);
   const io::LevelDecorator decorate = overview_mark(layout);
   const BlockPlan plan(tiles, layout, kBlockPx);

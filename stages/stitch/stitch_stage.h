@@ -28,10 +28,10 @@ struct StitchOptions {
   std::string numerics_class;                            ///< Device::numerics_class()
 };
 
-/// latents, tiles → virtual.tiff: the tiles decoded, laid out on glass, and written as a pyramid
-/// (io/pyramid_writer.h) that says it is synthetic: in its metadata, in its label and macro images, and
-/// in its pixels (stages/stitch/synthetic_mark.h). To `provenance` the stage adds "synthetic": true, the
-/// digest of the source slide, the noise's seed and the decoder.
+/// latents, tiles, expression (optional; only its digest is taken) → virtual.tiff: the tiles decoded, laid out on
+/// glass, and written as a pyramid (io/pyramid_writer.h) that says it is synthetic: in its metadata, in its label and
+/// macro images, and in its pixels (stages/stitch/synthetic_mark.h). To `provenance` the stage adds "synthetic": true,
+/// the digest of the source slide, the noise's seed and the decoder.
 class StitchStage : public pipeline::Stage {
  public:
   static constexpr int kBlockPx = 2048;
@@ -51,7 +51,8 @@ class StitchStage : public pipeline::Stage {
 
  private:
   void check(const pipeline::Bindings& inputs, const io::LatentReader& latents, const io::TileSet& tiles) const;
-  io::PyramidOptions pyramid_options(const io::TileSet& tiles, std::uint64_t seed) const;
+  io::PyramidOptions pyramid_options(const io::TileSet& tiles, std::uint64_t seed,
+                                     const std::string& expression_sha256) const;
 
   StitchOptions options_;
   std::shared_ptr<const models::Autoencoder> autoencoder_;

@@ -124,7 +124,8 @@ TEST_F(DeterminismTest, SubcommandsGiveTheBytesOfTheLine) {
       {"express", "--tiles", at("tiles.h5"), "--features", at("features.h5"), "--out", at("expression.h5ad")},
       {"encode", "--expression", at("expression.h5ad"), "--out", at("genes.h5")},
       {"synthesize", "--features", at("features.h5"), "--genes", at("genes.h5"), "--out", at("latents")},
-      {"stitch", "--latents", at("latents"), "--tiles", at("tiles.h5"), "--out", at("virtual.tiff")},
+      {"stitch", "--latents", at("latents"), "--tiles", at("tiles.h5"), "--expression", at("expression.h5ad"), "--out",
+       at("virtual.tiff")},
       {"evaluate", "--slide", slide().string(), "--tiles", at("tiles.h5"), "--features", at("features.h5"), "--virtual",
        at("virtual.tiff"), "--out", at("metrics.json")}};
   for (std::vector<std::string> command : commands) {

@@ -83,6 +83,7 @@ TEST_F(ReadersTest, ProvenanceIsInTheFileAndNamesNoPath) {
   EXPECT_EQ(provenance.at("synthetic"), true);
   EXPECT_TRUE(provenance.contains("numerics_class"));
   EXPECT_TRUE(provenance.contains("models"));
+  EXPECT_EQ(provenance.at("expression_sha256"), sha256_file(work_ / "out" / "expression.h5ad"));
   EXPECT_EQ(provenance.at("configuration").at("synthesize").at("steps"), 20);
   EXPECT_THAT(provenance.dump(), HasSubstr(sha256_file(slide())));
   EXPECT_THAT(provenance.dump(), ::testing::Not(HasSubstr(work_.path().filename().string())));

@@ -277,7 +277,7 @@ TEST_P(TrainTest, RefusesACheckpointOfAnotherConfiguration) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Roles, TrainTest, testing::ValuesIn(kAll),
-                         [](const auto& info) { return std::string(to_string(info.param)); });
+                         [](const auto& test) { return std::string(to_string(test.param)); });
 
 TEST(ParseRole, KnowsAllAndNoOther) {
   for (const Role role : kAll) EXPECT_EQ(parse_role(to_string(role)), role);
