@@ -1,6 +1,7 @@
 #include <spdlog/spdlog.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <iostream>
 #include <memory>
@@ -66,11 +67,13 @@ nlohmann::json describe_for_report(const pipeline::Config& config, const pipelin
   return {{"warnings", warnings}, {"stages", stages}, {"configuration", stages::public_configuration(config)}};
 }
 
-bool reached_a_stage(const pipeline::Executor& executor) {
-  for (const auto& outcome : executor.outcomes()) {
-    if (outcome.kind != pipeline::OutcomeKind::kNotReached) return true;
-  }
-  return false;
+/// A run that was refused leaves nothing behind, not even a record.
+bool achieved_something(const pipeline::Executor& executor) {
+  using Kind = pipeline::OutcomeKind;
+  const auto& outcomes = executor.outcomes();
+  return std::any_of(outcomes.begin(), outcomes.end(), [](const pipeline::StageOutcome& outcome) {
+    return outcome.kind == Kind::kRan || outcome.kind == Kind::kUpToDate || outcome.kind == Kind::kInterrupted;
+  });
 }
 
 int run(const RunArguments& arguments) {
@@ -82,7 +85,7 @@ int run(const RunArguments& arguments) {
 
   nlohmann::json for_report;
   const auto record = [&](const pipeline::Executor& executor, const Error* error) {
-    if (error != nullptr && !reached_a_stage(executor)) return;
+    if (error != nullptr && !achieved_something(executor)) return;
     for_report = describe_for_report(config, executor);
     pipeline::RunInfo info;
     info.software_version = std::string(version());

@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <torch/cuda.h>
 #include <torch/torch.h>
+#include <cstdlib>
 
 #include <algorithm>
 #include <array>
@@ -54,6 +55,14 @@ std::string cuda_model(int index) {
   return lower(name.data());
 }
 
+/// MKL sums a product in an order that depends on the number of threads unless told not to; it reads this variable when
+/// it is first called. A user's own setting stays, and shows in the numerics class.
+std::string fix_mkl_order_of_sums() {
+  constexpr const char* kVariable = "MKL_CBWR";
+  ::setenv(kVariable, "AUTO,STRICT", 0);
+  return std::getenv(kVariable);
+}
+
 /// Work on one thread, in order of arrival.
 class ThreadDevice : public Device {
  public:
@@ -64,7 +73,8 @@ class ThreadDevice : public Device {
       require_cuda();
       numerics_class_ = fmt::format("cuda/{}/f32/libtorch-{}", cuda_model(*cuda_), TORCH_VERSION);
     } else {
-      numerics_class_ = fmt::format("cpu/{}/f32/libtorch-{}", lower(at::get_cpu_capability()), TORCH_VERSION);
+      numerics_class_ = fmt::format("cpu/{}/f32/libtorch-{}/mkl-{}", lower(at::get_cpu_capability()), TORCH_VERSION,
+                                    lower(fix_mkl_order_of_sums()));
     }
     std::promise<void> ready;
     std::future<void> started = ready.get_future();

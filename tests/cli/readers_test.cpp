@@ -8,6 +8,7 @@
 namespace vtissue::testing {
 namespace {
 
+using ::testing::ContainsRegex;
 using ::testing::HasSubstr;
 
 class ReadersTest : public LineTest {
@@ -72,7 +73,7 @@ TEST_F(ReadersTest, Libvips) {
   if (header.exit_code == 127) GTEST_SKIP() << "no vipsheader here";
   ASSERT_EQ(header.exit_code, 0) << header.out;
   EXPECT_THAT(header.out, HasSubstr("openslide.level-count: " + std::to_string(expected_.size())));
-  EXPECT_THAT(header.out, HasSubstr("openslide.mpp-x: 0.7"));
+  EXPECT_THAT(header.out, ContainsRegex("openslide.mpp-x: 0.(7|69999)"));
 }
 
 TEST_F(ReadersTest, ProvenanceIsInTheFileAndNamesNoPath) {
