@@ -3,7 +3,6 @@
 #include <dlfcn.h>
 #include <torch/cuda.h>
 #include <torch/torch.h>
-#include <cstdlib>
 
 #include <algorithm>
 #include <array>
@@ -17,6 +16,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "models/mkl_mode.h"
 
 namespace vtissue::models {
 namespace {
@@ -55,14 +55,6 @@ std::string cuda_model(int index) {
   return lower(name.data());
 }
 
-/// MKL sums a product in an order that depends on the number of threads unless told not to; it reads this variable when
-/// it is first called. A user's own setting stays, and shows in the numerics class.
-std::string fix_mkl_order_of_sums() {
-  constexpr const char* kVariable = "MKL_CBWR";
-  ::setenv(kVariable, "AUTO,STRICT", 0);
-  return std::getenv(kVariable);
-}
-
 /// Work on one thread, in order of arrival.
 class ThreadDevice : public Device {
  public:
@@ -74,7 +66,7 @@ class ThreadDevice : public Device {
       numerics_class_ = fmt::format("cuda/{}/f32/libtorch-{}", cuda_model(*cuda_), TORCH_VERSION);
     } else {
       numerics_class_ = fmt::format("cpu/{}/f32/libtorch-{}/mkl-{}", lower(at::get_cpu_capability()), TORCH_VERSION,
-                                    lower(fix_mkl_order_of_sums()));
+                                    lower(set_mkl_mode()));
     }
     std::promise<void> ready;
     std::future<void> started = ready.get_future();

@@ -7,6 +7,7 @@
 
 #include "core/atomic_file.h"
 #include "core/error.h"
+#include "models/mkl_mode.h"
 #include "models/training/roles.h"
 #include "models/training/trainer.h"
 
@@ -64,6 +65,7 @@ void train(const TrainOptions& options) {
                 config_value<std::string>(options.config, "role"), to_string(options.role));
   }
   const unsigned cores = std::max(1u, std::thread::hardware_concurrency());
+  set_mkl_mode();
   at::set_num_threads(options.threads > 0 ? options.threads : static_cast<int>(cores));
   const TrainingSet set = TrainingSet::open(options.data);
   std::error_code failed;
