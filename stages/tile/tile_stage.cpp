@@ -15,7 +15,7 @@
 namespace vtissue::stages {
 namespace {
 
-constexpr double kLongestThumbnail = 8192;
+constexpr double kLongestThumbnail = 2560;
 constexpr double kSquareMm = 1e-6;  // mm² per µm²
 
 struct OpenSlide {

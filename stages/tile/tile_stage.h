@@ -26,7 +26,7 @@ struct TileOptions {
 
 /// slide → tiles.h5: the tissue mask and the tiles of the base grid at the target µm/px.
 ///
-/// Memory is bounded by the thumbnail at mask_mpp (no side over 8192 pixels), not by the slide.
+/// Memory is bounded by the thumbnail at mask_mpp (no side over 2560 pixels: some 0.6 GB at the most), not by the slide.
 class TileStage : public pipeline::Stage {
  public:
   /// `digest` gives a file's SHA-256; the engine may pass one that remembers.

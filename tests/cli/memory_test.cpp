@@ -8,16 +8,15 @@ namespace {
 constexpr std::int64_t kSide = 40'000;
 constexpr std::int64_t kGiB = std::int64_t{1} << 30;
 
-/// A slide of kSide x kSide pixels that costs little to make: one tissue-like block repeated.
+/// A slide of kSide x kSide pixels: one tissue-like block repeated.
 void write_large_slide(const std::filesystem::path& path) {
   io::PyramidOptions options;
   options.size = {kSide, kSide};
   options.mpp = 0.7;
   const io::RgbImage block = tissue_picture({options.block_px, options.block_px}, options.mpp);
-  const std::vector<std::byte> part = io::encode_block(options, 0, 0, block.rgb);
   const io::RgbImage card = constant_picture({64, 64}, 255, 255, 255);
   io::write_pyramid(
-      path, options, [&](int, int) { return part; }, card, card);
+      path, options, [&](int bx, int by) { return io::encode_block(options, bx, by, block.rgb); }, card, card);
 }
 
 TEST(Memory, ALargeSlideRunsWithinOneGibibyte) {
