@@ -30,7 +30,7 @@ test: deps
 	@tools/build.sh dev
 	@tools/get-demo-slide.sh $(SLIDE) || echo "make test: no demo slide; the tests that need it are skipped" >&2
 	@tools/get-test-readers.sh || echo "make test: no second set of slide readers; the tests that need them are skipped" >&2
-	@VTISSUE_DEMO_SLIDE=$(SLIDE) ctest --test-dir build/dev --output-on-failure --parallel 2 $(CTEST_ARGS)
+	@MKL_CBWR=$$(tools/mkl-mode.sh) VTISSUE_DEMO_SLIDE=$(SLIDE) ctest --test-dir build/dev --output-on-failure --parallel 2 $(CTEST_ARGS)
 
 format:
 	@tools/for-each-source.sh clang-format -i
