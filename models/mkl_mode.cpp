@@ -1,17 +1,14 @@
 #include "models/mkl_mode.h"
 
-#include <ATen/Version.h>
-
 #include <cstdlib>
 
 namespace vtissue::models {
 
 std::string set_mkl_mode() {
   constexpr const char* kVariable = "MKL_CBWR";
-  const std::string capability = at::get_cpu_capability();
-  // AUTO would choose by vendor, and the slowest path for all but one.
-  const char* mode = capability == "AVX512" ? "AVX512,STRICT" : capability == "AVX2" ? "AVX2,STRICT" : "COMPATIBLE";
-  ::setenv(kVariable, mode, 0);
+  const bool avx512 = __builtin_cpu_supports("avx512f") != 0 && __builtin_cpu_supports("avx512vl") != 0;
+  const bool avx2 = __builtin_cpu_supports("avx2") != 0;
+  ::setenv(kVariable, avx512 ? "AVX512,STRICT" : avx2 ? "AVX2,STRICT" : "COMPATIBLE", 0);
   return std::getenv(kVariable);
 }
 

@@ -4,10 +4,12 @@
 
 namespace vtissue::models {
 
-/// Makes MKL use one code path and one order of sums, whatever the number of threads, and returns the mode. Call before
-/// the first product of matrices. Without it the last bits depend on the threads, and on processors that are not
-/// Intel's MKL takes a slow path: measured on an AMD machine with AVX2, the demo denoiser is six times faster with it.
-/// A user's own MKL_CBWR stays; it is part of the numerics class.
+/// Chooses MKL's code path for this processor and one order of sums for any number of threads, through the environment
+/// variable MKL_CBWR, and returns the mode. Left alone, the last bits depend on the threads, and AUTO means MKL's
+/// slowest path on some vendors' processors. A user's own setting stays; it is part of the numerics class.
+///
+/// In some runs a variable set inside the process came too late to matter, so programs set it first of all and start
+/// themselves again (cli/main.cpp, training/train_main.cpp).
 std::string set_mkl_mode();
 
 }  // namespace vtissue::models
