@@ -14,7 +14,7 @@
 namespace vtissue::io {
 namespace {
 
-constexpr unsigned kBufferBytes = 1 << 18;
+constexpr unsigned kReadBytes = 1 << 18;
 
 /// A file that is read through zlib, which passes plain files on as they are.
 class GzipStream {
@@ -29,7 +29,7 @@ class GzipStream {
     if (file_ == nullptr) {
       throw Error(ErrorCode::kBadInput, "{}: cannot be opened: {}", path.string(), std::strerror(errno));
     }
-    gzbuffer(file_, kBufferBytes);
+    gzbuffer(file_, kReadBytes);
   }
   ~GzipStream() { gzclose_r(file_); }
   GzipStream(const GzipStream&) = delete;
@@ -82,8 +82,8 @@ struct LineReader::Impl {
     buffer.erase(0, begin);
     begin = 0;
     const std::size_t old_size = buffer.size();
-    buffer.resize(old_size + kBufferBytes);
-    const std::size_t got = stream.read(buffer.data() + old_size, kBufferBytes);
+    buffer.resize(old_size + kReadBytes);
+    const std::size_t got = stream.read(buffer.data() + old_size, kReadBytes);
     buffer.resize(old_size + got);
     at_end = got == 0;
   }
@@ -155,8 +155,8 @@ void gunzip(const std::filesystem::path& source, const std::filesystem::path& ta
   GzipStream stream(source);
   std::ofstream out(target, std::ios::binary | std::ios::trunc);
   if (!out) throw_output_error(target, "create", errno);
-  std::vector<char> block(kBufferBytes);
-  while (const std::size_t got = stream.read(block.data(), kBufferBytes)) {
+  std::vector<char> block(kReadBytes);
+  while (const std::size_t got = stream.read(block.data(), kReadBytes)) {
     if (!out.write(block.data(), static_cast<std::streamsize>(got))) throw_output_error(target, "write", errno);
   }
   out.close();

@@ -1,4 +1,3 @@
-#include <torch/torch.h>
 
 #include <algorithm>
 #include <cstring>
@@ -11,6 +10,7 @@
 #include "models/stmdit/checkpoint.h"
 #include "models/stmdit/guidance.h"
 #include "models/stmdit/stmdit.h"
+#include "models/torch.h"
 
 namespace vtissue::models {
 namespace {

@@ -2,7 +2,6 @@
 
 #include <dlfcn.h>
 #include <torch/cuda.h>
-#include <torch/torch.h>
 
 #include <algorithm>
 #include <array>
@@ -17,6 +16,7 @@
 
 #include "core/error.h"
 #include "models/mkl_mode.h"
+#include "models/torch.h"
 
 namespace vtissue::models {
 namespace {

@@ -1,13 +1,12 @@
 #pragma once
 
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <cstddef>
 #include <span>
 #include <string_view>
 
 #include "models/device.h"
+#include "models/torch.h"
 
 /// What the engines share. Everything but check_size() and for_micro_batches() belongs on the device's thread.
 namespace vtissue::models {

@@ -1,11 +1,10 @@
 #include "models/metrics.h"
 
-#include <torch/torch.h>
-
 #include <algorithm>
 #include <cmath>
 
 #include "core/error.h"
+#include "models/torch.h"
 
 namespace vtissue::models {
 namespace {

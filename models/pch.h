@@ -1,4 +1,4 @@
 #pragma once
 
-// Precompiled for models/ only: LibTorch's headers take 15 s a file without it.
-#include <torch/torch.h>
+// Precompiled for models/ and its tests.
+#include "models/torch.h"

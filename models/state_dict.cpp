@@ -1,7 +1,6 @@
 #include "models/state_dict.h"
 
 #include <spdlog/fmt/ranges.h>
-#include <torch/torch.h>
 
 #include <array>
 #include <cstring>
@@ -10,6 +9,7 @@
 
 #include "core/error.h"
 #include "core/safetensors.h"
+#include "models/torch.h"
 
 namespace vtissue::models {
 namespace {

@@ -20,8 +20,9 @@ forbid '\btorch::randn|\bat::randn|\btorch::rand\(|\bat::rand\(|manual_seed' 'mo
 forbid 'std::c(out|err)\b|\bprintf\(' 'spdlog, or a result on stdout from cli/' \
   'core' 'io' 'models' 'pipeline' 'stages' ':!models/training/train_main.cpp'
 forbid '\b(exit|abort|quick_exit)\(' 'throw Error' 'core' 'io' 'models' 'pipeline' 'stages' ':!pipeline/signals.cpp' ':!models/training/train_main.cpp'
-forbid 'torch/torch\.h|ATen/ATen\.h|<torch/' 'a forward declaration of at::Tensor, or a source under models/' \
+forbid 'models/torch\.h|torch/torch\.h|ATen/ATen\.h|<torch/' 'a forward declaration of at::Tensor, or a source under models/' \
   'core' 'io' 'pipeline' 'stages' 'cli' 'models/*engines.h' 'models/state_dict.h'
+forbid '<torch/torch\.h>' 'models/torch.h, and the header of what it lacks' '*.cpp' '*.h'
 forbid '\bstrtod\(|\batof\(|\bstod\(' 'std::from_chars (no locale)' '*.cpp' '*.h' ':!tests'
 forbid '"(stages|cli)/' 'nothing above: includes point one way' 'core' 'io' 'models' 'pipeline'
 forbid '"(io|pipeline)/' 'nothing beside or above: models/ knows core/ alone' 'models'

@@ -1,5 +1,6 @@
 #include "models/cancerfoundation/cancerfoundation.h"
 
+#include <torch/nn/init.h>
 #include <cmath>
 
 #include "models/json_value.h"

@@ -1,11 +1,10 @@
 #pragma once
 
-#include <torch/torch.h>
-
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "models/state_dict.h"
+#include "models/torch.h"
 
 namespace vtissue::models {
 

@@ -1,10 +1,10 @@
 #pragma once
 
-#include <torch/torch.h>
-
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
+
+#include "models/torch.h"
 
 namespace vtissue::models {
 

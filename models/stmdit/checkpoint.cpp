@@ -1,13 +1,12 @@
 #include "models/stmdit/checkpoint.h"
 
-#include <torch/torch.h>
-
 #include <array>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include "models/stmdit/stmdit.h"
+#include "models/torch.h"
 
 namespace vtissue::models {
 namespace {

@@ -1,8 +1,7 @@
 #pragma once
 
-#include <torch/torch.h>
-
 #include "models/stmdit/config.h"
+#include "models/torch.h"
 
 /// Layers of the PixCell transformer; names of parameters are those of diffusers (models.md 2.2).
 namespace vtissue::models {

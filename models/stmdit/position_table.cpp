@@ -1,9 +1,9 @@
 #include "models/stmdit/position_table.h"
 
-#include <torch/torch.h>
-
 #include <cmath>
 #include <vector>
+
+#include "models/torch.h"
 
 namespace vtissue::models {
 namespace {

@@ -1,12 +1,11 @@
 #pragma once
 
-#include <torch/torch.h>
-
 #include <cstdint>
 
 #include "models/stmdit/config.h"
 #include "models/stmdit/gene_path.h"
 #include "models/stmdit/layers.h"
+#include "models/torch.h"
 
 namespace vtissue::models {
 

@@ -1,12 +1,11 @@
 #pragma once
 
-#include <torch/torch.h>
-
 #include <array>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "models/state_dict.h"
+#include "models/torch.h"
 
 namespace vtissue::models {
 

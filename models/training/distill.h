@@ -1,11 +1,10 @@
 #pragma once
 
-#include <torch/torch.h>
-
 #include <cstdint>
 #include <vector>
 
 #include "models/taesd/taesd.h"
+#include "models/torch.h"
 #include "models/training/train.h"
 
 namespace vtissue::models::training {

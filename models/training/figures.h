@@ -1,9 +1,8 @@
 #pragma once
 
-#include <torch/torch.h>
-
 #include <nlohmann/json.hpp>
 
+#include "models/torch.h"
 #include "models/training/trainer.h"
 
 namespace vtissue::models::training {

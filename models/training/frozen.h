@@ -1,7 +1,5 @@
 #pragma once
 
-#include <torch/torch.h>
-
 #include <filesystem>
 #include <string>
 #include <vector>
@@ -9,6 +7,7 @@
 #include "models/cancerfoundation/cancerfoundation.h"
 #include "models/deepspot/deepspot.h"
 #include "models/taesd/taesd.h"
+#include "models/torch.h"
 #include "models/vit/vit.h"
 
 /// Models trained before, as inputs of a training: the same folders and preprocessing as the engines', but as tensors

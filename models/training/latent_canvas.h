@@ -1,11 +1,10 @@
 #pragma once
 
-#include <torch/torch.h>
-
 #include <filesystem>
 #include <span>
 #include <vector>
 
+#include "models/torch.h"
 #include "models/training/frozen.h"
 #include "models/training/train.h"
 #include "models/training/training_set.h"

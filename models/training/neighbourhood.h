@@ -1,9 +1,8 @@
 #pragma once
 
-#include <torch/torch.h>
-
 #include <span>
 
+#include "models/torch.h"
 #include "models/training/frozen.h"
 #include "models/training/train.h"
 #include "models/training/training_set.h"

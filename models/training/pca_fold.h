@@ -1,8 +1,7 @@
 #pragma once
 
-#include <torch/torch.h>
-
 #include "models/taesd/taesd.h"
+#include "models/torch.h"
 
 namespace vtissue::models::training {
 

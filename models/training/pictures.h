@@ -1,8 +1,8 @@
 #pragma once
 
-#include <torch/torch.h>
-
 #include <filesystem>
+
+#include "models/torch.h"
 
 namespace vtissue::models::training {
 

@@ -1,10 +1,10 @@
 #pragma once
 
-#include <torch/torch.h>
-
 #include <array>
 #include <cstdint>
 #include <vector>
+
+#include "models/torch.h"
 
 namespace vtissue::models::training {
 
@@ -23,6 +23,9 @@ enum class Purpose : std::uint32_t {
   kDropout = 10,
   kSample = 11
 };
+
+/// The step under which validation draws, far from those of training: the same draws at every validation.
+constexpr std::uint32_t kValidationStep = 0xFFFFFFF1u;
 
 /// Random numbers that are a pure function of (seed, purpose, step, index) and of how many were drawn before:
 /// a resumed training sees what the uninterrupted one would have. Philox4x32-10. One owner at a time.

@@ -1,9 +1,8 @@
 #pragma once
 
-#include <torch/torch.h>
-
 #include <vector>
 
+#include "models/torch.h"
 #include "models/training/neighbourhood.h"
 
 namespace vtissue::models::training {

@@ -1,13 +1,13 @@
 #include "models/training/train.h"
 
 #include <ATen/Parallel.h>
-#include <torch/torch.h>
 
 #include <thread>
 
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "models/mkl_mode.h"
+#include "models/torch.h"
 #include "models/training/roles.h"
 #include "models/training/trainer.h"
 

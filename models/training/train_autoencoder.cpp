@@ -20,7 +20,6 @@ constexpr int kTextureCell = 8;
 
 /// Latents that training sees are drawn apart from those of every step.
 constexpr std::uint32_t kPcaStep = 0xFFFFFFF0u;
-constexpr std::uint32_t kValidationStep = 0xFFFFFFF1u;
 
 struct AutoencoderConfig {
   int batch;
@@ -34,7 +33,7 @@ struct AutoencoderConfig {
   int validation_crops;
 };
 
-AutoencoderConfig parse(const nlohmann::json& config) {
+AutoencoderConfig parse_autoencoder_training(const nlohmann::json& config) {
   const auto& role = config_object(config, "autoencoder");
   return {config_value<int>(role, "batch"),
           config_value<int>(role, "crop_px"),
@@ -100,7 +99,7 @@ class AutoencoderTask : public TrainingTask {
  public:
   AutoencoderTask(const TrainOptions& options, const TrainingSet& set, const LoopConfig& loop, Taesd model)
       : set_(set),
-        config_(parse(options.config)),
+        config_(parse_autoencoder_training(options.config)),
         seed_(loop.seed),
         model_(std::move(model)),
         sampler_(set, Split::kTrain, config_.crop_px, config_.min_tissue) {
@@ -182,7 +181,7 @@ nlohmann::ordered_json initialise(const TrainOptions& options, const TrainingSet
   Taesd published = load_published(options, model->config());
   figures["published"] = to_json(task.measure(published));
   report(options, "reducing its latents");
-  const AutoencoderConfig config = parse(options.config);
+  const AutoencoderConfig config = parse_autoencoder_training(options.config);
   const CropSampler sampler(set, Split::kTrain, kTilePx, config.min_tissue);
   const at::Tensor images = random_crops(set, sampler, loop.seed, kPcaStep, config.pca_crops, true);
   figures["variance kept"] = fold_pca(published, model, encode_in_parts(published, images));

@@ -1,4 +1,7 @@
+#include <torch/nn/init.h>
+
 #include "models/training/checkpoint.h"
+
 #include "models/training/figures.h"
 #include "models/training/roles.h"
 #include "models/vit/vit.h"
@@ -8,7 +11,6 @@ namespace {
 
 namespace nn = torch::nn;
 
-constexpr std::uint32_t kValidationStep = 0xFFFFFFF1u;
 constexpr int kGrid = 4;         ///< cells a side of the layout that the embedding must tell
 constexpr int kCellFigures = 4;  ///< mean red, green, blue; deviation of brightness
 
@@ -24,7 +26,7 @@ struct EncoderConfig {
   int validation_crops;
 };
 
-EncoderConfig parse(const nlohmann::json& config) {
+EncoderConfig parse_encoder_training(const nlohmann::json& config) {
   const auto& role = config_object(config, "encoder");
   return {config_value<int>(role, "batch"),
           config_value<double>(role, "min_tissue"),
@@ -97,7 +99,7 @@ class EncoderTask : public TrainingTask {
  public:
   EncoderTask(const TrainOptions& options, const TrainingSet& set, const LoopConfig& loop, const VitConfig& vit)
       : set_(set),
-        config_(parse(options.config)),
+        config_(parse_encoder_training(options.config)),
         seed_(loop.seed),
         px_(vit.image_px),
         net_(vit, config_.projection),

@@ -11,7 +11,6 @@ namespace {
 
 namespace nn = torch::nn;
 
-constexpr std::uint32_t kValidationStep = 0xFFFFFFF1u;
 constexpr int kSpecialTokens = 3;  ///< <cls>, <pad>, <eoc>
 constexpr float kMaskValue = -1.0f;
 
@@ -26,7 +25,7 @@ struct ExpressionConfig {
   int validation_rows;
 };
 
-ExpressionConfig parse(const nlohmann::json& config) {
+ExpressionConfig parse_expression_training(const nlohmann::json& config) {
   const auto& role = config_object(config, "expression");
   return {config_value<int>(role, "batch"),
           config_value<double>(role, "masked_low"),
@@ -64,7 +63,7 @@ class ExpressionTask : public TrainingTask {
   ExpressionTask(const TrainOptions& options, const TrainingSet& set, const LoopConfig& loop,
                  const CancerFoundationConfig& model, int bins, at::Tensor predicted, at::Tensor predicted_validation)
       : set_(set),
-        config_(parse(options.config)),
+        config_(parse_expression_training(options.config)),
         seed_(loop.seed),
         bins_(bins),
         genes_(static_cast<std::int64_t>(set.genes().size())),
@@ -178,7 +177,7 @@ at::Tensor rows_of(const std::vector<TileExpression>& sections, std::int64_t gen
 
 void train_expression(const TrainOptions& options, const TrainingSet& set) {
   const LoopConfig loop = parse_loop_config(options.config);
-  const ExpressionConfig config = parse(options.config);
+  const ExpressionConfig config = parse_expression_training(options.config);
   nlohmann::json model = config_object(options.config, "model");
   model["genes"] = set.genes();
   model["vocab"] = vocabulary_of(set.genes());

@@ -21,7 +21,7 @@ struct PredictorConfig {
   int top_genes;         ///< genes chosen by cross-validation, for the figures
 };
 
-PredictorConfig parse(const nlohmann::json& config) {
+PredictorConfig parse_predictor_training(const nlohmann::json& config) {
   const auto& role = config_object(config, "predictor");
   return {config_value<int>(role, "batch"),
           config_value<int>(role, "augmentations"),
@@ -195,7 +195,7 @@ std::vector<double> cross_validate(const TrainOptions& options, const PredictorC
 
 void train_predictor(const TrainOptions& options, const TrainingSet& set) {
   const LoopConfig loop = parse_loop_config(options.config);
-  const PredictorConfig config = parse(options.config);
+  const PredictorConfig config = parse_predictor_training(options.config);
   FrozenEncoder encoder = FrozenEncoder::open(options.encoder);
   nlohmann::json model_json = config_object(options.config, "model");
   model_json["genes"] = set.genes();

@@ -13,7 +13,6 @@
 namespace vtissue::models::training {
 namespace {
 
-constexpr std::uint32_t kValidationStep = 0xFFFFFFF1u;
 constexpr std::uint32_t kSampleStep = 0xFFFFFFF3u;
 
 struct StmditTrainingConfig {
@@ -35,7 +34,7 @@ struct StmditTrainingConfig {
   double guidance_gene;
 };
 
-StmditTrainingConfig parse(const nlohmann::json& config) {
+StmditTrainingConfig parse_stmdit_training(const nlohmann::json& config) {
   const auto& role = config_object(config, "stmdit");
   return {config_value<int>(role, "batch"),
           config_value<double>(role, "min_tissue"),
@@ -127,7 +126,7 @@ class StmditTask : public TrainingTask {
              FrozenAutoencoder autoencoder, FrozenEncoder encoder, GeneEmbeddings genes)
       : options_(options),
         set_(set),
-        config_(parse(options.config)),
+        config_(parse_stmdit_training(options.config)),
         seed_(loop.seed),
         model_(std::move(model)),
         autoencoder_(std::move(autoencoder)),
@@ -359,7 +358,7 @@ class StmditTask : public TrainingTask {
 
 void train_stmdit(const TrainOptions& options, const TrainingSet& set) {
   const LoopConfig loop = parse_loop_config(options.config);
-  const StmditTrainingConfig config = parse(options.config);
+  const StmditTrainingConfig config = parse_stmdit_training(options.config);
   FrozenAutoencoder autoencoder = FrozenAutoencoder::open(options.autoencoder);
   FrozenEncoder encoder = FrozenEncoder::open(options.encoder);
   report(options, "embedding expression");

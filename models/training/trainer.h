@@ -1,7 +1,5 @@
 #pragma once
 
-#include <torch/torch.h>
-
 #include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -10,6 +8,7 @@
 
 #include "core/error.h"
 #include "models/json_value.h"
+#include "models/torch.h"
 #include "models/training/optimizer.h"
 #include "models/training/train.h"
 

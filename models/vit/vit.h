@@ -1,10 +1,10 @@
 #pragma once
 
-#include <torch/torch.h>
-
 #include <array>
 #include <nlohmann/json_fwd.hpp>
 #include <vector>
+
+#include "models/torch.h"
 
 namespace vtissue::models {
 

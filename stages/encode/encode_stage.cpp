@@ -15,7 +15,7 @@ namespace vtissue::stages {
 namespace {
 
 /// A chunk between reader and encoder.
-struct Chunk {
+struct EncodeChunk {
   std::size_t n = 0;
   std::vector<float> expression;  ///< [n, genes]
   FeatureRows rows;
@@ -103,16 +103,16 @@ void EncodeStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings
   const auto dim = static_cast<std::size_t>(encoder_->dim());
   ctx.set_total(static_cast<std::int64_t>(chunks.tiles), "tiles");
 
-  pipeline::for_each_chunk<Chunk>(
+  pipeline::for_each_chunk<EncodeChunk>(
       ctx, chunks.count(),
       [&](std::uint64_t id) {
         const std::size_t n = chunks.size(id);
         const auto first = rows.valid.begin() + static_cast<std::ptrdiff_t>(chunks.first(id));
-        return Chunk{n,
-                     gather_rows(table.x, match, chunks.first(id), n),
-                     {.valid = {first, first + static_cast<std::ptrdiff_t>(n)}, .values = {}}};
+        return EncodeChunk{n,
+                           gather_rows(table.x, match, chunks.first(id), n),
+                           {.valid = {first, first + static_cast<std::ptrdiff_t>(n)}, .values = {}}};
       },
-      [&](std::uint64_t, Chunk& chunk) {
+      [&](std::uint64_t, EncodeChunk& chunk) {
         const int n = static_cast<int>(chunk.n);
         if (!options_.tokens) {
           chunk.rows.values.resize(chunk.n * dim);
@@ -131,7 +131,7 @@ void EncodeStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings
           chunk.rows.values.insert(chunk.rows.values.end(), token_rows.begin(), token_rows.end());
         }
       },
-      [](std::uint64_t, Chunk& chunk) { return pack_rows(chunk.rows); },
+      [](std::uint64_t, EncodeChunk& chunk) { return pack_rows(chunk.rows); },
       [&](std::uint64_t id) { return static_cast<std::int64_t>(chunks.size(id)); });
 
   io::FeatureWriter writer(outputs.at("genes"), rows.cells);

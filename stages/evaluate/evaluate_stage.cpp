@@ -88,7 +88,7 @@ void append_pixels(const TilePixels& pixels, std::vector<float>& out) {
 
 TilePixels stored_pixels(std::span<const float> row) { return {{row[0], row[1], row[2]}, row[3]}; }
 
-struct Chunk {
+struct ComparisonChunk {
   std::vector<std::uint8_t> rgb;  ///< virtual tiles, [n, side, side, 3]
   std::vector<float> pixels;      ///< [n, kPixelValues]
   FeatureRows rows;               ///< values: embeddings [n, dim], then pixels
@@ -178,10 +178,10 @@ void EvaluateStage::run(const pipeline::Bindings& inputs, const pipeline::Bindin
   const TileChunks chunks{compared.size(), rows_per_chunk()};
   ctx.set_total(static_cast<std::int64_t>(compared.size()), "tiles");
 
-  pipeline::for_each_chunk<Chunk>(
+  pipeline::for_each_chunk<ComparisonChunk>(
       ctx, chunks.count(),
       [&](std::uint64_t id) {
-        Chunk chunk;
+        ComparisonChunk chunk;
         chunk.rows.valid.assign(chunks.size(id), 1);
         for (std::size_t i = 0; i < chunks.size(id); ++i) {
           const TileCell cell = tiles.cells[compared[chunks.first(id) + i]];
@@ -192,12 +192,12 @@ void EvaluateStage::run(const pipeline::Bindings& inputs, const pipeline::Bindin
         }
         return chunk;
       },
-      [&](std::uint64_t id, Chunk& chunk) {
+      [&](std::uint64_t id, ComparisonChunk& chunk) {
         chunk.rows.values.resize(chunks.size(id) * dim);
         encoder_->encode(chunk.rgb, static_cast<int>(chunks.size(id)), tiles.tile_px, chunk.rows.values);
         chunk.rgb = {};
       },
-      [](std::uint64_t, Chunk& chunk) {
+      [](std::uint64_t, ComparisonChunk& chunk) {
         chunk.rows.values.insert(chunk.rows.values.end(), chunk.pixels.begin(), chunk.pixels.end());
         return pack_rows(chunk.rows);
       },

@@ -62,15 +62,15 @@ std::vector<std::size_t> neighbor_rows(const std::vector<TileCell>& cells, std::
 }
 
 /// Inputs of a chunk's valid tiles, as ExpressionPredictor::predict() takes them.
-struct Chunk {
+struct PredictionChunk {
   FeatureRows rows;                    ///< values [n, genes]
   std::vector<std::size_t> predicted;  ///< which of the n rows the inputs below are
   std::vector<float> spot, sub, neighbors;
   std::vector<std::int32_t> n_neighbors;
 };
 
-Chunk read_chunk(const io::FeatureReader& features, const io::FeatureSetInfo& set,
-                 const models::ExpressionPredictor& predictor, std::size_t first, std::size_t n) {
+PredictionChunk read_chunk(const io::FeatureReader& features, const io::FeatureSetInfo& set,
+                           const models::ExpressionPredictor& predictor, std::size_t first, std::size_t n) {
   const std::vector<TileCell>& cells = features.cells();
   std::vector<std::vector<std::size_t>> around(n);
   std::vector<std::size_t> needed;
@@ -85,7 +85,7 @@ Chunk read_chunk(const io::FeatureReader& features, const io::FeatureSetInfo& se
   const FeatureWindow window(features, set, needed);
 
   const auto dim = static_cast<std::size_t>(set.dim);
-  Chunk chunk;
+  PredictionChunk chunk;
   chunk.rows.valid.resize(n);
   for (std::size_t i = 0; i < n; ++i) {
     chunk.rows.valid[i] = window.valid(first + i);
@@ -111,7 +111,7 @@ Chunk read_chunk(const io::FeatureReader& features, const io::FeatureSetInfo& se
   return chunk;
 }
 
-void predict_chunk(const models::ExpressionPredictor& predictor, Chunk& chunk) {
+void predict_chunk(const models::ExpressionPredictor& predictor, PredictionChunk& chunk) {
   const std::size_t genes = predictor.genes().size();
   chunk.rows.values.assign(chunk.rows.valid.size() * genes, 0.0f);
   if (chunk.predicted.empty()) return;
@@ -164,11 +164,11 @@ TileExpression predicted_expression(const std::filesystem::path& path, const io:
   const io::FeatureReader features(path);
   const io::FeatureSetInfo set = predictor_set(path, features, tiles, predictor);
   const TileChunks chunks{tiles.cells.size(), rows_per_chunk};
-  pipeline::for_each_chunk<Chunk>(
+  pipeline::for_each_chunk<PredictionChunk>(
       ctx, chunks.count(),
       [&](std::uint64_t id) { return read_chunk(features, set, predictor, chunks.first(id), chunks.size(id)); },
-      [&](std::uint64_t, Chunk& chunk) { predict_chunk(predictor, chunk); },
-      [](std::uint64_t, Chunk& chunk) { return pack_rows(chunk.rows); },
+      [&](std::uint64_t, PredictionChunk& chunk) { predict_chunk(predictor, chunk); },
+      [](std::uint64_t, PredictionChunk& chunk) { return pack_rows(chunk.rows); },
       [&](std::uint64_t id) { return static_cast<std::int64_t>(chunks.size(id)); });
 
   TileExpression result;

@@ -19,7 +19,7 @@
 namespace vtissue::stages {
 namespace {
 
-struct Chunk {
+struct BlockChunk {
   std::vector<float> latents;     ///< [n, C, size, size]; let go once decoded
   std::vector<std::uint8_t> rgb;  ///< [n, tile_px, tile_px, 3]
 };
@@ -139,24 +139,24 @@ void StitchStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings
   const std::size_t tile_bytes = static_cast<std::size_t>(tiles.tile_px) * tiles.tile_px * 3;
   ctx.set_total(static_cast<std::int64_t>(plan.count()), "blocks");
 
-  pipeline::for_each_chunk<Chunk>(
+  pipeline::for_each_chunk<BlockChunk>(
       ctx, plan.count(),
       [&](std::uint64_t id) {
         const std::span<const std::uint32_t> shown = plan.tiles(id);
-        Chunk chunk{.latents = std::vector<float>(shown.size() * per_tile), .rgb = {}};
+        BlockChunk chunk{.latents = std::vector<float>(shown.size() * per_tile), .rgb = {}};
         for (std::size_t i = 0; i < shown.size(); ++i) {
           latents.read(shown[i], std::span(chunk.latents).subspan(i * per_tile, per_tile));
         }
         return chunk;
       },
-      [&](std::uint64_t id, Chunk& chunk) {
+      [&](std::uint64_t id, BlockChunk& chunk) {
         const std::size_t n = plan.tiles(id).size();
         if (n == 0) return;
         chunk.rgb.resize(n * tile_bytes);
         autoencoder_->decode(chunk.latents, static_cast<int>(n), info.size, info.size, chunk.rgb);
         chunk.latents = {};
       },
-      [&](std::uint64_t id, Chunk& chunk) {
+      [&](std::uint64_t id, BlockChunk& chunk) {
         std::vector<std::uint8_t> block(static_cast<std::size_t>(kBlockPx) * kBlockPx * 3);
         const Point<TargetPx> origin = plan.origin(id);
         const auto [red, green, blue] = options_.background;

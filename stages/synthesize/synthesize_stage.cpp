@@ -23,7 +23,7 @@ constexpr int kLatentFactor = 8;           // pixels per latent of every autoenc
 constexpr std::uint32_t kInitialDraw = 0;  // of models::latent_noise
 constexpr float kLargestHalf = 65504.0f;
 
-struct Chunk {
+struct SynthesisChunk {
   std::size_t n = 0;
   std::vector<float> x;  ///< [n, C, size, size]: noise, then the result
   ConditionRows conditions;
@@ -121,18 +121,18 @@ void SynthesizeStage::run(const pipeline::Bindings& inputs, const pipeline::Bind
   const std::unique_ptr<models::Sampler> sampler = models::make_sampler(options_.sampler, options_.steps);
   ctx.set_total(static_cast<std::int64_t>(cells.size()), "tiles");
 
-  pipeline::for_each_chunk<Chunk>(
+  pipeline::for_each_chunk<SynthesisChunk>(
       ctx, chunks.count(),
       [&](std::uint64_t id) {
         const std::size_t n = chunks.size(id);
-        Chunk chunk{n, std::vector<float>(n * per_tile), conditions.read(chunks.first(id), n)};
+        SynthesisChunk chunk{n, std::vector<float>(n * per_tile), conditions.read(chunks.first(id), n)};
         for (std::size_t i = 0; i < n; ++i) {
           models::latent_noise(options_.seed, kInitialDraw, latent_box(cells[chunks.first(id) + i], size), channels,
                                std::span(chunk.x).subspan(i * per_tile, per_tile));
         }
         return chunk;
       },
-      [&](std::uint64_t id, Chunk& chunk) {
+      [&](std::uint64_t id, SynthesisChunk& chunk) {
         std::vector<float> prediction(chunk.x.size());
         std::vector<float> history(chunk.x.size());
         const auto timesteps = sampler->timesteps();
@@ -150,7 +150,7 @@ void SynthesizeStage::run(const pipeline::Bindings& inputs, const pipeline::Bind
                       cell.column, cell.row, denoiser_->info().name, chunk.x[k]);
         }
       },
-      [](std::uint64_t, Chunk& chunk) {
+      [](std::uint64_t, SynthesisChunk& chunk) {
         std::vector<std::byte> bytes(chunk.x.size() * sizeof(std::uint16_t));
         for (std::size_t k = 0; k < chunk.x.size(); ++k) {
           const std::uint16_t half = io::float_to_half(chunk.x[k]);

@@ -3,7 +3,7 @@
 #include <ATen/Parallel.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/cuda.h>
 
 #include <filesystem>
 #include <mutex>
@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "models/torch.h"
 
 namespace vtissue::models {
 namespace {

@@ -2,7 +2,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <torch/torch.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -16,6 +15,7 @@
 
 #include "core/error.h"
 #include "models/state_dict.h"
+#include "models/torch.h"
 
 /// Access to the outputs of the reference implementations (tests/data/golden).
 namespace vtissue::models {

@@ -1,5 +1,7 @@
 #include "models/stmdit/stmdit.h"
 
+#include <torch/optim/adam.h>
+
 #include "core/hash.h"
 #include "models/stmdit/checkpoint.h"
 #include "models/stmdit/position_table.h"
