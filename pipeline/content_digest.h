@@ -4,7 +4,9 @@
 #include <filesystem>
 #include <map>
 #include <mutex>
+#include <stop_token>
 #include <string>
+#include <vector>
 
 namespace vtissue::pipeline {
 
@@ -26,8 +28,12 @@ class DigestCache {
   /// Without a file nothing is kept between runs.
   explicit DigestCache(std::filesystem::path cache_file = {});
 
-  /// Throws Error kBadInput if `path` is missing or cannot be read.
-  ContentDigest digest(const std::filesystem::path& path);
+  /// Throws Error kBadInput if `path` is missing or cannot be read, kInterrupted once a stop has been asked for.
+  ContentDigest digest(const std::filesystem::path& path, const std::stop_token& stop = {});
+
+  /// Of some files of a folder, relative to it. Throws as digest().
+  ContentDigest digest_files(const std::filesystem::path& folder, std::vector<std::filesystem::path> files,
+                             const std::stop_token& stop = {});
 
   /// Writes the cache file if something was added. Throws Error kOutput.
   void save();
@@ -37,8 +43,8 @@ class DigestCache {
     std::string stamp;  ///< size, modification and change time in ns, inode
     std::string sha256;
   };
-  std::string file_digest(const std::filesystem::path& path);
-  ContentDigest folder_digest(const std::filesystem::path& folder);
+  std::string file_digest(const std::filesystem::path& path, const std::stop_token& stop);
+  ContentDigest folder_digest(const std::filesystem::path& folder, const std::stop_token& stop);
 
   std::filesystem::path cache_file_;
   std::mutex mutex_;

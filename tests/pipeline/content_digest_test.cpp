@@ -94,5 +94,25 @@ TEST(DigestCache, KeepsLargeFilesUntilTheyChange) {
   EXPECT_NO_THROW(DigestCache(cache).digest(file));
 }
 
+TEST(DigestCache, OfAFolderOnlyTheNamedFilesCount) {
+  ScratchFolder scratch;
+  spill(scratch / "matrix.h5", "one");
+  spill(scratch / "reads.bam", "two");
+  const ContentDigest before = DigestCache().digest_files(scratch.path(), {"matrix.h5"});
+  spill(scratch / "reads.bam", "longer");
+  EXPECT_EQ(DigestCache().digest_files(scratch.path(), {"matrix.h5"}), before);
+  spill(scratch / "matrix.h5", "three");
+  EXPECT_NE(DigestCache().digest_files(scratch.path(), {"matrix.h5"}), before);
+}
+
+TEST(DigestCache, AStopEndsTheReading) {
+  ScratchFolder scratch;
+  spill(scratch / "a", "abc");
+  std::stop_source stop;
+  stop.request_stop();
+  EXPECT_EQ(expect_error([&] { DigestCache().digest(scratch / "a", stop.get_token()); }).code(),
+            ErrorCode::kInterrupted);
+}
+
 }  // namespace
 }  // namespace vtissue::pipeline
