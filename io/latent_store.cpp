@@ -114,7 +114,8 @@ void LatentWriter::finish() {
   const nlohmann::json index = {{"format", kFormat},          {"format_version", kFormatVersion},
                                 {"channels", info_.channels}, {"size", info_.size},
                                 {"tile_px", info_.tile_px},   {"seed", info_.seed},
-                                {"tiles", cells_.size()},     {"parts", parts}};
+                                {"tiles", cells_.size()},     {"parts", parts},
+                                {"made_by", info_.made_by}};
   write_file_atomically(folder_ / "index.json", index.dump(1) + "\n");
 }
 
@@ -186,7 +187,8 @@ void LatentReader::Impl::open(const fs::path& folder) {
                 index.at("format_version").dump(), kFormatVersion);
   }
   info = {bounded(index, "channels"), bounded(index, "size"), bounded(index, "tile_px"),
-          index.at("seed").get<std::uint64_t>()};
+          index.at("seed").get<std::uint64_t>(), index.value("made_by", nlohmann::json::object())};
+  if (!info.made_by.is_object()) throw Error(ErrorCode::kBadInput, "made_by is not an object");
   const auto tiles = index.at("tiles").get<std::size_t>();
   const nlohmann::json& entries = index.at("parts");
   const std::size_t expected = tiles / kLatentPartTiles + (tiles % kLatentPartTiles != 0 ? 1 : 0);

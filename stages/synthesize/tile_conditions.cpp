@@ -55,6 +55,13 @@ void ConditionSource::check_genes(const std::filesystem::path& features, const s
   }
 }
 
+io::FeatureSetInfo ConditionSource::morphology_info() const { return features_.info(kMorphologySet); }
+
+std::optional<io::FeatureSetInfo> ConditionSource::gene_info() const {
+  if (!genes_) return std::nullopt;
+  return genes_->info(kClsSet);
+}
+
 ConditionRows ConditionSource::read(std::size_t first, std::size_t count) const {
   ConditionRows rows;
   features_.read(kMorphologySet, first, count, rows.morphology, rows.has_morphology);

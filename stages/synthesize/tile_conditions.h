@@ -34,6 +34,9 @@ class ConditionSource {
 
   const std::vector<TileCell>& cells() const { return features_.cells(); }
   bool has_genes() const { return genes_.has_value(); }
+  /// Where the conditions come from; no gene set where genes are absent or not taken.
+  io::FeatureSetInfo morphology_info() const;
+  std::optional<io::FeatureSetInfo> gene_info() const;
   ConditionRows read(std::size_t first, std::size_t count) const;
 
  private:
