@@ -99,7 +99,11 @@ TEST_F(SynthesizeStageTest, TheNullLineLeadsToTheTilesMorphology) {
   synthesize();
   const io::LatentReader reader(file("latents"));
   EXPECT_EQ(reader.cells(), tiles_.cells);
-  EXPECT_EQ(reader.info(), (io::LatentStoreInfo{.channels = 4, .size = 16, .tile_px = 128, .seed = 7}));
+  io::LatentStoreInfo info = reader.info();
+  EXPECT_EQ(info.made_by["models"]["stmdit"]["name"], "null");
+  EXPECT_TRUE(info.made_by["settings"].contains("steps"));
+  info.made_by = nlohmann::json::object();
+  EXPECT_EQ(info, (io::LatentStoreInfo{.channels = 4, .size = 16, .tile_px = 128, .seed = 7}));
   const io::FeatureReader features(file("features.h5"));
   for (std::size_t i = 0; i < tiles_.cells.size(); ++i) {
     std::vector<float> feature;
