@@ -1,5 +1,6 @@
 #include "pipeline/run_folders.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -36,7 +37,7 @@ void require_writable(const fs::path& folder) {
     const bool itself = at == folder;
     if (::stat(at.c_str(), &status) == 0) {
       if (!S_ISDIR(status.st_mode)) throw_output_error(folder, "create the folder", itself ? EEXIST : ENOTDIR);
-      if (::access(at.c_str(), W_OK | X_OK) != 0) {
+      if (::faccessat(AT_FDCWD, at.c_str(), W_OK | X_OK, AT_EACCESS) != 0) {
         throw_output_error(folder, itself ? "write to the folder" : "create the folder", errno);
       }
       return;
