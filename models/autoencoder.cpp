@@ -57,7 +57,9 @@ class TaesdAutoencoder final : public Autoencoder {
       device_->run([&] {
         const at::Tensor latents = to_device(batch.data(), {info_.micro_batch, config_.latent_channels, h, w}, *device_)
                                        .contiguous(at::MemoryFormat::ChannelsLast);
-        copy_to_host(network_->decode(latents), std::span(planes).first(rows * image));
+        const at::Tensor images = network_->decode(latents);
+        require_finite(images, info_.name, "decoded pixels");
+        copy_to_host(images, std::span(planes).first(rows * image));
       });
       for (std::size_t i = 0; i < rows; ++i) {
         to_rgb(std::span(planes).subspan(i * image, image),
@@ -81,7 +83,9 @@ class TaesdAutoencoder final : public Autoencoder {
       device_->run([&] {
         const at::Tensor images = to_device(batch.data(), {info_.micro_batch, 3, height, width}, *device_)
                                       .contiguous(at::MemoryFormat::ChannelsLast);
-        copy_to_host(network_->encode(images),
+        const at::Tensor latents = network_->encode(images);
+        require_finite(latents, info_.name, "encoded latents");
+        copy_to_host(latents,
                      z.subspan(static_cast<std::size_t>(first) * latent, static_cast<std::size_t>(count) * latent));
       });
     });

@@ -42,7 +42,9 @@ class VitEncoder final : public MorphologyEncoder {
         const at::Tensor images =
             to_device(batch.data(), {info_.micro_batch, 3, config_.image_px, config_.image_px}, *device_)
                 .contiguous(at::MemoryFormat::ChannelsLast);
-        copy_to_host(network_->forward(images),
+        const at::Tensor embeddings = network_->forward(images);
+        require_finite(embeddings, info_.name, "embeddings");
+        copy_to_host(embeddings,
                      out.subspan(static_cast<std::size_t>(first) * dim, static_cast<std::size_t>(count) * dim));
       });
     });

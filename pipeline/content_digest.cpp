@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/atomic_file.h"
+#include "core/companion_files.h"
 #include "core/error.h"
 #include "core/hash.h"
 
@@ -83,7 +84,25 @@ DigestCache::DigestCache(fs::path cache_file) : cache_file_(std::move(cache_file
 ContentDigest DigestCache::digest(const fs::path& path, const std::stop_token& stop) {
   const struct stat status = status_of(path);
   if (S_ISDIR(status.st_mode)) return folder_digest(path, stop);
+  if (const auto companions = companion_files(path); !companions.empty())
+    return file_set_digest(path, companions, stop);
   return {file_digest(path, stop), static_cast<std::uint64_t>(status.st_size), {}};
+}
+
+/// The named file counts without its name, the others by theirs relative to it: a copy elsewhere is the same slide.
+ContentDigest DigestCache::file_set_digest(const fs::path& file, const std::vector<fs::path>& companions,
+                                           const std::stop_token& stop) {
+  ContentDigest digest;
+  Sha256 contents;
+  contents.update(fmt::format("{}\n", file_digest(file, stop)));
+  digest.size = static_cast<std::uint64_t>(status_of(file).st_size);
+  for (const fs::path& companion : companions) {
+    const std::string name = companion.lexically_relative(file.parent_path()).string();
+    contents.update(fmt::format("{}\t{}\n", name, file_digest(companion, stop)));
+    digest.size += static_cast<std::uint64_t>(status_of(companion).st_size);
+  }
+  digest.sha256 = contents.finish();
+  return digest;
 }
 
 std::string DigestCache::file_digest(const fs::path& path, const std::stop_token& stop) {

@@ -318,7 +318,7 @@ void Executor::Impl::run_node(const NodePlan& plan, StageOutcome& outcome) {
   PartsLedger ledger(folders.state, plan.name);
   PartsFolder parts = PartsFolder::take(folders.work, plan.name, plan.fingerprint);
   ledger.add(parts.name());
-  RunContext ctx(plan.name, ChunkStore(parts.path()), options.resources, progress, stop.get_token());
+  RunContext ctx(plan.name, ChunkStore(parts.path()), options.resources, progress, stop.get_token(), plan.inputs);
   try {
     TemporaryOutputs temporary(graph.node(plan.node));
     try {

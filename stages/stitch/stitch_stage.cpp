@@ -12,6 +12,7 @@
 #include "io/latent_store.h"
 #include "io/tile_store.h"
 #include "pipeline/run_context.h"
+#include "stages/embed/slide_of_tiles.h"
 #include "stages/stitch/block_plan.h"
 #include "stages/stitch/overview.h"
 #include "stages/stitch/provenance.h"
@@ -44,8 +45,8 @@ std::vector<std::byte> read_part(const pipeline::ChunkStore& chunks, std::uint64
 }
 
 /// What a virtual slide says of the expression: its digest, and how it came about as the table itself states it.
-nlohmann::json describe_expression(const std::filesystem::path& path) {
-  nlohmann::json described = {{"expression_sha256", sha256_file(path)}};
+nlohmann::json describe_expression(const std::filesystem::path& path, const std::string& sha256) {
+  nlohmann::json described = {{"expression_sha256", sha256}};
   const std::map<std::string, std::string> stated = io::read_h5ad(path).strings;
   const auto take = [&](const char* key, nlohmann::json::json_pointer place) {
     if (const auto found = stated.find(key); found != stated.end()) described[place] = found->second;
@@ -95,6 +96,7 @@ void StitchStage::check(const pipeline::Bindings& inputs, const io::LatentReader
                 folder, latents.cells().size(), info.tile_px, inputs.at("tiles").string(), tiles.cells.size(),
                 tiles.tile_px);
   }
+  require_same_slide(folder, info.slide_sha256, tiles.slide_sha256, inputs.at("tiles"), "embed and synthesize");
   if (info.channels != autoencoder_->latent_channels() || info.size * autoencoder_->factor() != info.tile_px) {
     throw Error(ErrorCode::kModel,
                 "{}: tiles of {} px as {} x {} latents of {} channels, but {} turns {} channels into {} "
@@ -153,7 +155,10 @@ void StitchStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings
   const io::LatentStoreInfo& info = latents.info();
   const auto expression = inputs.find("expression");
   const io::PyramidOptions pyramid = pyramid_options(
-      tiles, info, expression == inputs.end() ? nlohmann::json() : describe_expression(expression->second));
+      tiles, info,
+      expression == inputs.end()
+          ? nlohmann::json()
+          : describe_expression(expression->second, ctx.input_sha256("expression", expression->second)));
   const io::PyramidLayout layout = io::layout_of(pyramid);
   const io::LevelDecorator decorate = overview_mark(layout);
   const BlockPlan plan(tiles, layout, kBlockPx);

@@ -188,6 +188,7 @@ void SynthesizeStage::run(const pipeline::Bindings& inputs, const pipeline::Bind
                            .size = size,
                            .tile_px = options_.tile_px,
                            .seed = options_.seed,
+                           .slide_sha256 = conditions.slide_sha256(),
                            .made_by = made_by(conditions)},
                           cells);
   std::size_t with_expression = 0;
