@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <malloc.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -47,6 +48,8 @@ TEST(JpegTile, RefusesWhatDoesNotFit) {
 
 /// Encodes noise with too little memory for the stream, so that the error comes after it has grown several times.
 [[noreturn]] void encode_short_of_memory(const RgbImage& picture) {
+  ::mallopt(M_MMAP_THRESHOLD, 1 << 16);  // large blocks come from the system, not from what was freed before
+  ::malloc_trim(0);
   std::ifstream statm("/proc/self/statm");
   rlim_t pages = 0;
   statm >> pages;
