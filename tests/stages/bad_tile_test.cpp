@@ -98,7 +98,9 @@ TEST_F(BadTileTest, SkipLeavesTheTilesOutFromEmbedToReport) {
       const nlohmann::json cell = {tiles_.cells[i].column, tiles_.cells[i].row};
       const bool bad = std::ranges::find(skipped, cell) != skipped.end();
       EXPECT_EQ(valid[0], bad ? 0 : 1) << cell;
-      if (bad) EXPECT_THAT(values, Each(0.0f)) << cell;
+      if (bad) {
+        EXPECT_THAT(values, Each(0.0f)) << cell;
+      }
     }
   }
 
