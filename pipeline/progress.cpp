@@ -14,7 +14,6 @@ namespace {
 
 using TimePoint = std::chrono::steady_clock::time_point;
 using std::chrono::milliseconds;
-using std::chrono::seconds;
 
 class NoProgress : public Progress {
  public:
@@ -65,8 +64,8 @@ std::string finish_line(std::string_view stage, std::string_view outcome, const 
 void StageProgress::advance(TimePoint now, std::int64_t units_done) {
   done = units_done;
   // One sample a second is enough for a rate over half a minute.
-  if (recent.empty() || now - recent.back().first >= seconds(1)) recent.emplace_back(now, units_done);
-  while (recent.size() > 2 && now - recent.front().first > seconds(30)) recent.pop_front();
+  if (recent.empty() || now - recent.back().first >= std::chrono::seconds(1)) recent.emplace_back(now, units_done);
+  while (recent.size() > 2 && now - recent.front().first > std::chrono::seconds(30)) recent.pop_front();
 }
 
 std::optional<double> StageProgress::rate() const {
@@ -157,7 +156,7 @@ void LineProgress::advanced(std::string_view stage, std::int64_t units_done) {
   StageProgress& progress = found->second;
   const TimePoint now = clock_();
   progress.advance(now, units_done);
-  if (now - progress.last_shown < seconds(30)) return;
+  if (now - progress.last_shown < std::chrono::seconds(30)) return;
   progress.last_shown = now;
   terminal_.print(fmt::format("{:<12} {}", stage, figures(progress)));
 }
@@ -185,7 +184,7 @@ void JsonProgress::advanced(std::string_view stage, std::int64_t units_done) {
   StageProgress& progress = found->second;
   const TimePoint now = clock_();
   progress.advance(now, units_done);
-  if (now - progress.last_shown < seconds(1)) return;
+  if (now - progress.last_shown < std::chrono::seconds(1)) return;
   progress.last_shown = now;
   const nlohmann::ordered_json line = {
       {"event", "progress"},   {"stage", stage},
