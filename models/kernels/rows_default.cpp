@@ -1,0 +1,2 @@
+#define VTISSUE_ROW_KERNELS kRowsDefault
+#include "models/kernels/rows.inl.h"
