@@ -15,7 +15,7 @@ class App;
 
 namespace vtissue::cli {
 
-/// What every computing subcommand takes (DESIGN 8). None of these but --seed changes a result.
+/// What every computing subcommand takes (DESIGN 8). Of these only --seed, --device and --dtype change a result.
 struct CommonOptions {
   std::filesystem::path config;  ///< YAML; empty: all defaults
   std::vector<std::string> set;  ///< a.b=v, applied after the file

@@ -4,11 +4,11 @@
 
 namespace vtissue::cli {
 
-Engines::Engines(const pipeline::Config& config, std::string device, int threads)
-    : config_(config), device_name_(std::move(device)), threads_(threads) {}
+Engines::Engines(const pipeline::Config& config, const CommonOptions& options, int threads)
+    : config_(config), device_name_(options.device), dtype_(models::parse_dtype(options.dtype)), threads_(threads) {}
 
 std::shared_ptr<models::Device> Engines::device() {
-  if (!device_) device_ = models::Device::open(device_name_, threads_);
+  if (!device_) device_ = models::Device::open(device_name_, threads_, dtype_);
   return device_;
 }
 

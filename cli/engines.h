@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "cli/common_options.h"
 #include "models/engines.h"
 #include "pipeline/config.h"
 
@@ -12,7 +13,7 @@ namespace vtissue::cli {
 /// The networks that a configuration names, loaded when they are first asked for. One thread.
 class Engines {
  public:
-  Engines(const pipeline::Config& config, std::string device, int threads);
+  Engines(const pipeline::Config& config, const CommonOptions& options, int threads);
 
   std::shared_ptr<const models::MorphologyEncoder> encoder();
   /// The predictor's own encoder: models.predictor_encoder, or encoder() where that is not set.
@@ -33,6 +34,7 @@ class Engines {
 
   const pipeline::Config& config_;
   std::string device_name_;
+  models::Dtype dtype_;
   int threads_;
   std::shared_ptr<models::Device> device_;
   std::shared_ptr<const models::MorphologyEncoder> encoder_, predictor_encoder_;

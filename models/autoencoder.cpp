@@ -56,6 +56,7 @@ class TaesdAutoencoder final : public Autoencoder {
                   batch.begin());
       device_->run([&] {
         const at::Tensor latents = to_device(batch.data(), {info_.micro_batch, config_.latent_channels, h, w}, *device_)
+                                       .to(scalar_type(*device_))
                                        .contiguous(at::MemoryFormat::ChannelsLast);
         const at::Tensor images = network_->decode(latents);
         require_finite(images, info_.name, "decoded pixels");
@@ -82,6 +83,7 @@ class TaesdAutoencoder final : public Autoencoder {
       }
       device_->run([&] {
         const at::Tensor images = to_device(batch.data(), {info_.micro_batch, 3, height, width}, *device_)
+                                      .to(scalar_type(*device_))
                                       .contiguous(at::MemoryFormat::ChannelsLast);
         const at::Tensor latents = network_->encode(images);
         require_finite(latents, info_.name, "encoded latents");

@@ -8,6 +8,7 @@
 #include <cctype>
 #include <charconv>
 #include <condition_variable>
+#include <cstdlib>
 #include <deque>
 #include <future>
 #include <mutex>
@@ -55,18 +56,33 @@ std::string cuda_model(int index) {
   return lower(name.data());
 }
 
+/// The instruction set that decides the bits: LibTorch's, with what of it multiplies bfloat16, and a limit set for
+/// oneDNN.
+std::string instruction_set() {
+  std::string result = lower(at::get_cpu_capability());
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512bf16") != 0) result += "+bf16";
+  if (__builtin_cpu_supports("amx-bf16") != 0) result += "+amx";
+#endif
+  for (const char* variable : {"ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA"}) {
+    if (const char* limit = std::getenv(variable)) result += fmt::format("+onednn-{}", lower(limit));
+  }
+  return result;
+}
+
 /// Work on one thread, in order of arrival.
 class ThreadDevice : public Device {
  public:
-  ThreadDevice(std::string_view name, int threads) : cuda_(cuda_index(name)) {
+  ThreadDevice(std::string_view name, int threads, Dtype dtype) : cuda_(cuda_index(name)), dtype_(dtype) {
     if (threads < 1) throw Error(ErrorCode::kDevice, "device {}: {} threads; at least one is needed", name, threads);
     name_ = cuda_ ? fmt::format("cuda:{}", *cuda_) : "cpu";
     if (cuda_) {
       require_cuda();
-      numerics_class_ = fmt::format("cuda/{}/f32/libtorch-{}", cuda_model(*cuda_), TORCH_VERSION);
+      numerics_class_ = fmt::format("cuda/{}/{}/libtorch-{}", cuda_model(*cuda_), to_string(dtype), TORCH_VERSION);
     } else {
-      numerics_class_ = fmt::format("cpu/{}/f32/libtorch-{}/mkl-{}", lower(at::get_cpu_capability()), TORCH_VERSION,
-                                    lower(set_mkl_mode()));
+      set_mkl_mode();
+      numerics_class_ = fmt::format("cpu/{}/{}/libtorch-{}/mkl-{}", instruction_set(), to_string(dtype), TORCH_VERSION,
+                                    mkl_mode_in_force());
     }
     std::promise<void> ready;
     std::future<void> started = ready.get_future();
@@ -94,6 +110,7 @@ class ThreadDevice : public Device {
   }
 
   const std::string& name() const override { return name_; }
+  Dtype dtype() const override { return dtype_; }
   std::string numerics_class() const override { return numerics_class_; }
 
  private:
@@ -158,6 +175,7 @@ class ThreadDevice : public Device {
   }
 
   std::optional<int> cuda_;
+  Dtype dtype_;
   std::string name_;
   std::string numerics_class_;
   std::mutex mutex_;
@@ -168,8 +186,16 @@ class ThreadDevice : public Device {
 
 }  // namespace
 
-std::shared_ptr<Device> Device::open(std::string_view name, int threads) {
-  return std::make_shared<ThreadDevice>(name, threads);
+Dtype parse_dtype(std::string_view name) {
+  if (name == "f32") return Dtype::kF32;
+  if (name == "bf16") return Dtype::kBF16;
+  throw Error(ErrorCode::kUsage, "dtype \"{}\" is not known; use f32 or bf16", name);
+}
+
+std::string_view to_string(Dtype dtype) { return dtype == Dtype::kBF16 ? "bf16" : "f32"; }
+
+std::shared_ptr<Device> Device::open(std::string_view name, int threads, Dtype dtype) {
+  return std::make_shared<ThreadDevice>(name, threads, dtype);
 }
 
 }  // namespace vtissue::models

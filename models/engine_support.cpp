@@ -8,10 +8,12 @@ void check_size(std::string_view what, std::size_t size, std::size_t expected) {
   if (size != expected) throw Error(ErrorCode::kUsage, "{}: an array of {} values; expected {}", what, size, expected);
 }
 
+at::ScalarType scalar_type(const Device& device) { return device.dtype() == Dtype::kBF16 ? at::kBFloat16 : at::kFloat; }
+
 void prepare_for_inference(torch::nn::Module& network, const Device& device) {
   const torch::NoGradGuard no_grad;
   network.eval();
-  network.to(torch::Device(device.name()));
+  network.to(torch::Device(device.name()), scalar_type(device));
   for (at::Tensor& parameter : network.parameters()) {
     if (parameter.dim() == 4) parameter.set_data(parameter.contiguous(at::MemoryFormat::ChannelsLast));
   }

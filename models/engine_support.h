@@ -14,8 +14,11 @@ namespace vtissue::models {
 /// Throws Error kUsage unless an array has the size that its shape asks for.
 void check_size(std::string_view what, std::size_t size, std::size_t expected);
 
-/// Makes a loaded network ready to run on the device: no dropout, convolutions channels-last (a NCHW convolution of
-/// one image has other last bits than the same image in a batch).
+/// The device's dtype as LibTorch's.
+at::ScalarType scalar_type(const Device& device);
+
+/// Makes a loaded network ready to run on the device: no dropout, in the device's dtype, convolutions channels-last (a
+/// NCHW convolution of one image has other last bits than the same image in a batch).
 void prepare_for_inference(torch::nn::Module& network, const Device& device);
 
 /// A host array on the device; the array may go when this returns.

@@ -85,6 +85,14 @@ struct TileConditions {
   std::span<const std::uint8_t> has_gene;        ///< [n]
 };
 
+/// Conditions of some tiles after everything that does not depend on the latents or the time: projections, pooled gene
+/// tokens, attentions over one token. Belongs to the denoiser that made it; immutable, may be used by several threads.
+class PreparedConditions {
+ public:
+  virtual ~PreparedConditions() = default;
+  virtual int tiles() const = 0;
+};
+
 /// The diffusion transformer with guidance applied (STMDiT; PixCell without expression).
 class Denoiser {
  public:
@@ -103,6 +111,12 @@ class Denoiser {
   /// fractional), equal for all n. out: the guided prediction, the learned-sigma half left out.
   virtual void predict(std::span<const float> x, int n, double t, const TileConditions& conditions,
                        const Guidance& guidance, std::span<float> out) const = 0;
+
+  /// What predict() would do with the same conditions in every step, done once; the arrays may go when this returns.
+  virtual std::shared_ptr<const PreparedConditions> prepare(int n, const TileConditions& conditions) const;
+  /// predict() for all the tiles of `conditions`, which this denoiser's prepare() made: the same bits.
+  virtual void predict_prepared(std::span<const float> x, double t, const PreparedConditions& conditions,
+                                const Guidance& guidance, std::span<float> out) const;
 };
 
 /// Latents ↔ pixels.

@@ -8,6 +8,7 @@
 #include "models/engine_support.h"
 #include "models/engines.h"
 #include "models/json_value.h"
+#include "models/kernels/packed_linear.h"
 #include "models/model_folder.h"
 #include "models/null_engines.h"
 
@@ -42,19 +43,21 @@ class DeepSpotPredictor final : public ExpressionPredictor {
       encoder_sha256_ = json_value<std::string>(config, "encoder_sha256", std::string());
     });
     device_->run([&] {
-      network_ = DeepSpot(config_);
+      DeepSpot network(config_);
       const StateDict weights = folder.weights();
       LoadRules rules;
       rules.may_ignore = [](const std::string& name) { return name == kScalerMean || name == kScalerScale; };
-      models::load(*network_, weights, rules);
+      models::load(*network, weights, rules);
       mean_ = read_scaler(weights, kScalerMean, config_.genes);
       scale_ = read_scaler(weights, kScalerScale, config_.genes);
       if (mean_.empty() != scale_.empty()) {
         throw Error(ErrorCode::kModel, "{}: has only one of {} and {}", weights.path().string(), kScalerMean,
                     kScalerScale);
       }
-      prepare_for_inference(*network_, *device_);
-      rho_ = network_->folded_rho();
+      const torch::Device at(device_->name());
+      const DeepSpotImpl::Folded phi = network->joined_phi(), rho = network->folded_rho();
+      phi_ = kernels::PackedLinear(phi.weight, phi.bias, scalar_type(*device_), at, info_.micro_batch);
+      rho_ = kernels::PackedLinear(rho.weight, rho.bias, scalar_type(*device_), at, info_.micro_batch);
     });
   }
 
@@ -94,8 +97,11 @@ class DeepSpotPredictor final : public ExpressionPredictor {
           x_neighbors = at::where(mask.unsqueeze(-1), x_neighbors, at::zeros_like(x_neighbors));
           mask.select(1, 0).fill_(true);
         }
-        const at::Tensor context = network_->context(x_spot, x_sub, x_neighbors, mask);
-        const at::Tensor scaled = at::linear(context, rho_.weight, rho_.bias);
+        std::vector<at::Tensor> parts{phi(x_spot)};
+        if (config_.subtiles) parts.push_back(phi(x_sub).sum(1));
+        // phi is at least 0, so a row of zeros never wins the maximum.
+        if (config_.neighbors) parts.push_back(phi(x_neighbors).masked_fill(~mask.unsqueeze(-1), 0.0).amax(1));
+        const at::Tensor scaled = rho_(at::cat(parts, 1).to(scalar_type(*device_)));
         require_finite(scaled, info_.name, "predicted values");
         copy_to_host(scaled, out.subspan(static_cast<std::size_t>(first) * genes_.size(),
                                          static_cast<std::size_t>(count) * genes_.size()));
@@ -112,6 +118,12 @@ class DeepSpotPredictor final : public ExpressionPredictor {
     const auto part = values.subspan(static_cast<std::size_t>(first) * row, static_cast<std::size_t>(count) * row);
     std::copy(part.begin(), part.end(), padded.begin());
     return to_device(padded.data(), {info_.micro_batch, inner, config_.feature_dim}, *device_);
+  }
+
+  /// [..., F] float32 → [..., width] float32: the median over the ensemble.
+  at::Tensor phi(const at::Tensor& features) const {
+    const at::Tensor all = phi_(features.to(scalar_type(*device_)), kernels::Activation::kRelu);
+    return lower_median(all.to(at::kFloat), config_.ensemble);
   }
 
   /// [micro_batch, 8], true for rows in use.
@@ -139,8 +151,8 @@ class DeepSpotPredictor final : public ExpressionPredictor {
   std::vector<std::string> genes_;
   std::string encoder_sha256_;
   std::shared_ptr<Device> device_;
-  mutable DeepSpot network_{nullptr};  // forward() is not const; calls happen on the device's thread alone
-  DeepSpotImpl::Folded rho_;
+  kernels::PackedLinear phi_;  ///< of the whole ensemble
+  kernels::PackedLinear rho_;
   std::vector<float> mean_;
   std::vector<float> scale_;
 };

@@ -1,12 +1,13 @@
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <set>
 #include <vector>
 
 #include "core/error.h"
 #include "models/cancerfoundation/binning.h"
-#include "models/cancerfoundation/cancerfoundation.h"
+#include "models/cancerfoundation/inference.h"
 #include "models/engine_support.h"
 #include "models/engines.h"
 #include "models/json_value.h"
@@ -72,10 +73,10 @@ class CancerFoundationEncoder final : public GeneEncoder {
       for (const std::string& gene : genes_) ids_.push_back(id_of(vocabulary, gene));
     });
     device_->run([&] {
-      network_ = CancerFoundation(config_);
+      CancerFoundation network(config_);
       const StateDict weights = folder.weights();
-      models::load(*network_, weights, cancerfoundation_load_rules(weights));
-      prepare_for_inference(*network_, *device_);
+      models::load(*network, weights, cancerfoundation_load_rules(weights));
+      network_.emplace(*network, ids_, bins_, scalar_type(*device_), torch::Device(device_->name()), info_.micro_batch);
     });
   }
 
@@ -100,18 +101,15 @@ class CancerFoundationEncoder final : public GeneEncoder {
       }
       device_->run([&] {
         const auto width = static_cast<std::int64_t>(length);
-        const at::Tensor ids = at::tensor(ids_, at::kLong)
-                                   .to(torch::Device(device_->name()))
-                                   .unsqueeze(0)
-                                   .expand({info_.micro_batch, width});
-        const at::Tensor hidden = network_->forward(ids, to_device(batch.data(), {info_.micro_batch, width}, *device_),
-                                                    /*padded=*/false);
-        require_finite(hidden, info_.name, "gene embeddings");
+        const auto hidden =
+            network_->forward(to_device(batch.data(), {info_.micro_batch, width}, *device_), !tokens.empty());
+        require_finite(hidden.cls, info_.name, "gene embeddings");
+        if (!tokens.empty()) require_finite(hidden.tokens, info_.name, "gene tokens");
         const auto part = [&](std::span<float> out, std::size_t size) {
           return out.subspan(static_cast<std::size_t>(first) * size, static_cast<std::size_t>(count) * size);
         };
-        copy_to_host(hidden.select(1, 0), part(cls, dim));
-        if (!tokens.empty()) copy_to_host(hidden.slice(1, 1), part(tokens, genes * dim));
+        copy_to_host(hidden.cls, part(cls, dim));
+        if (!tokens.empty()) copy_to_host(hidden.tokens.slice(1, 1), part(tokens, genes * dim));
       });
     });
   }
@@ -138,7 +136,7 @@ class CancerFoundationEncoder final : public GeneEncoder {
   std::vector<std::string> genes_;
   std::vector<std::int64_t> ids_;  ///< <cls>, then the genes
   std::shared_ptr<Device> device_;
-  mutable CancerFoundation network_{nullptr};  // forward() is not const; calls happen on the device's thread alone
+  std::optional<CancerFoundationInference> network_;  // used on the device's thread only
 };
 
 }  // namespace

@@ -12,4 +12,9 @@ namespace vtissue::models {
 /// themselves again (cli/main.cpp, training/train_main.cpp).
 std::string set_mkl_mode();
 
+/// The mode MKL is in, asked of MKL itself: "avx512,strict", "compatible"; "auto,strict" where MKL does not take the
+/// branch asked for on this vendor's processor and chooses itself; "off" where the last bits depend on the threads.
+/// "unknown" for a LibTorch whose MKL cannot be asked, "none" for one without MKL.
+std::string mkl_mode_in_force();
+
 }  // namespace vtissue::models

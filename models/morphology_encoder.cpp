@@ -1,4 +1,5 @@
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <vector>
 
 #include "models/engine_support.h"
@@ -6,7 +7,7 @@
 #include "models/model_folder.h"
 #include "models/null_engines.h"
 #include "models/preprocess.h"
-#include "models/vit/vit.h"
+#include "models/vit/inference.h"
 
 namespace vtissue::models {
 namespace {
@@ -16,9 +17,9 @@ class VitEncoder final : public MorphologyEncoder {
   VitEncoder(const ModelFolder& folder, std::shared_ptr<Device> device)
       : info_(folder.info()), config_(folder.read_config(parse_vit_config)), device_(std::move(device)) {
     device_->run([&] {
-      network_ = Vit(config_);
-      models::load(*network_, folder.weights());
-      prepare_for_inference(*network_, *device_);
+      Vit network(config_);
+      models::load(*network, folder.weights());
+      network_.emplace(*network, scalar_type(*device_), torch::Device(device_->name()), info_.micro_batch);
     });
   }
 
@@ -40,8 +41,7 @@ class VitEncoder final : public MorphologyEncoder {
       }
       device_->run([&] {
         const at::Tensor images =
-            to_device(batch.data(), {info_.micro_batch, 3, config_.image_px, config_.image_px}, *device_)
-                .contiguous(at::MemoryFormat::ChannelsLast);
+            to_device(batch.data(), {info_.micro_batch, 3, config_.image_px, config_.image_px}, *device_);
         const at::Tensor embeddings = network_->forward(images);
         require_finite(embeddings, info_.name, "embeddings");
         copy_to_host(embeddings,
@@ -63,7 +63,7 @@ class VitEncoder final : public MorphologyEncoder {
   ModelInfo info_;
   VitConfig config_;
   std::shared_ptr<Device> device_;
-  mutable Vit network_{nullptr};  // forward() of a module is not const; calls happen on the device's thread alone
+  std::optional<VitInference> network_;  // used on the device's thread only
 };
 
 }  // namespace

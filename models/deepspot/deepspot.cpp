@@ -50,8 +50,7 @@ DeepSpotImpl::DeepSpotImpl(const DeepSpotConfig& config) : config_(config) {
   }
 }
 
-at::Tensor DeepSpotImpl::phi(const at::Tensor& features) {
-  // One product for the whole ensemble; dropout and ReLU are elementwise, so the members stay independent.
+DeepSpotImpl::Folded DeepSpotImpl::joined_phi() const {
   std::vector<at::Tensor> weights;
   std::vector<at::Tensor> biases;
   for (const auto& member : *phi_spot_) {
@@ -59,13 +58,20 @@ at::Tensor DeepSpotImpl::phi(const at::Tensor& features) {
     weights.push_back(linear->weight);
     biases.push_back(linear->bias);
   }
-  at::Tensor all = at::linear(features, at::cat(weights), at::cat(biases));
+  return {at::cat(weights), at::cat(biases)};
+}
+
+at::Tensor DeepSpotImpl::phi(const at::Tensor& features) {
+  // One product for the whole ensemble; dropout and ReLU are elementwise, so the members stay independent.
+  const Folded joined = joined_phi();
+  at::Tensor all = at::linear(features, joined.weight, joined.bias);
   all = at::relu(at::dropout(all, config_.dropout, is_training()));
-  auto shape = features.sizes().vec();
-  shape.back() = config_.ensemble;
-  shape.push_back(config_.width);
+  return lower_median(all, config_.ensemble);
+}
+
+at::Tensor lower_median(const at::Tensor& values, std::int64_t ensemble) {
   // at::median takes the lower of the two middle values, which is what the published weights expect.
-  return std::get<0>(at::median(all.view(shape), -2));
+  return std::get<0>(at::median(values.unflatten(-1, {ensemble, values.size(-1) / ensemble}), -2));
 }
 
 at::Tensor DeepSpotImpl::context(const at::Tensor& spot, const at::Tensor& sub, const at::Tensor& neighbors,

@@ -26,6 +26,9 @@ struct DeepSpotConfig {
 /// "spot_subspot_neighbors") and the number of "genes". Throws Error kModel for a value out of range.
 DeepSpotConfig parse_deepspot_config(const nlohmann::json& config);
 
+/// [..., ensemble * width] → [..., width], the lower median over the ensemble.
+at::Tensor lower_median(const at::Tensor& values, std::int64_t ensemble);
+
 /// Linear, dropout and ReLU: "phi_spot.<j>".
 class DeepSpotPhiImpl : public torch::nn::Module {
  public:
@@ -74,12 +77,13 @@ class DeepSpotImpl : public torch::nn::Module {
     return rho(context(spot, sub, neighbors, neighbor_mask));
   }
 
-  /// All rho as one linear layer, for inference.
+  /// Several layers as one, for inference.
   struct Folded {
-    at::Tensor weight;  ///< [genes, parts * width]
-    at::Tensor bias;    ///< [genes]
+    at::Tensor weight;
+    at::Tensor bias;
   };
-  Folded folded_rho() const;
+  Folded folded_rho() const;  ///< the mean of all rho: [genes, parts * width], [genes]
+  Folded joined_phi() const;  ///< all phi one after another: [ensemble * width, F], [ensemble * width]
 
  private:
   DeepSpotConfig config_;

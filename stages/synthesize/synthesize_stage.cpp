@@ -159,9 +159,10 @@ void SynthesizeStage::run(const pipeline::Bindings& inputs, const pipeline::Bind
         std::vector<float> prediction(chunk.x.size());
         std::vector<float> history(chunk.x.size());
         const auto timesteps = sampler->timesteps();
+        const auto prepared = denoiser_->prepare(static_cast<int>(chunk.n), chunk.conditions.view());
         for (int step = 0; step < options_.steps; ++step) {
-          denoiser_->predict(chunk.x, static_cast<int>(chunk.n), timesteps[static_cast<std::size_t>(step)],
-                             chunk.conditions.view(), options_.guidance, prediction);
+          denoiser_->predict_prepared(chunk.x, timesteps[static_cast<std::size_t>(step)], *prepared, options_.guidance,
+                                      prediction);
           sampler->step(step, chunk.x, prediction, history);
         }
         for (std::size_t k = 0; k < chunk.x.size(); ++k) {
