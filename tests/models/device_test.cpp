@@ -11,6 +11,7 @@
 #include <thread>
 
 #include "core/error.h"
+#include "models/mkl_mode.h"
 #include "models/torch.h"
 
 namespace vtissue::models {
@@ -105,8 +106,29 @@ TEST(Device, FailuresAreErrors) {
 
 TEST(Device, SaysWhatDecidesTheBits) {
   const std::string numerics = Device::open("cpu", 1)->numerics_class();
-  EXPECT_THAT(numerics, ::testing::MatchesRegex("cpu/[a-z0-9_]+/f32/libtorch-[0-9.]+.*"));
+  EXPECT_THAT(numerics, ::testing::MatchesRegex("cpu/[a-z0-9_+-]+/f32/libtorch-[0-9.]+/mkl-[a-z0-9_,]+"));
   EXPECT_EQ(numerics, Device::open("cpu", 2)->numerics_class());
+  const auto bf16 = Device::open("cpu", 1, Dtype::kBF16);
+  EXPECT_EQ(bf16->dtype(), Dtype::kBF16);
+  EXPECT_THAT(bf16->numerics_class(), HasSubstr("/bf16/"));
+  ::setenv("ONEDNN_MAX_CPU_ISA", "AVX2", 1);
+  EXPECT_THAT(Device::open("cpu", 1)->numerics_class(), HasSubstr("+onednn-avx2/"));
+  ::unsetenv("ONEDNN_MAX_CPU_ISA");
+}
+
+TEST(Device, DtypesHaveNames) {
+  EXPECT_EQ(parse_dtype("f32"), Dtype::kF32);
+  EXPECT_EQ(parse_dtype("bf16"), Dtype::kBF16);
+  EXPECT_EQ(to_string(Dtype::kBF16), "bf16");
+  EXPECT_THROW(parse_dtype("f16"), Error);
+}
+
+TEST(Device, MklSaysItKeepsOneOrderOfSums) {
+  const std::string mode = mkl_mode_in_force();
+  if (mode == "none" || mode == "unknown") GTEST_SKIP() << "MKL cannot be asked";
+  EXPECT_NE(mode, "off") << "MKL_CBWR came too late";
+  const auto device = Device::open("cpu", 2);
+  EXPECT_THAT(device->numerics_class(), ::testing::EndsWith("/mkl-" + mode));
 }
 
 TEST(Device, WrongNamesAreRefused) {
