@@ -64,9 +64,33 @@ nn::Sequential make_decoder(const TaesdConfig& c) {
   return layers;
 }
 
+/// The config.json of diffusers' AutoencoderTiny.
+TaesdConfig parse_autoencoder_tiny(const nlohmann::json& config) {
+  TaesdConfig c;
+  c.latent_channels = json_int(config, "latent_channels", 1, 256, 4);
+  const std::vector<int> usual(4, c.width);
+  const auto widths = json_value<std::vector<int>>(config, "encoder_block_out_channels", usual);
+  c.width = widths.empty() ? 0 : widths.front();
+  if (c.width < 1 || c.width > 4096 || widths != std::vector<int>(4, c.width)) {
+    throw Error(ErrorCode::kModel, "config: \"encoder_block_out_channels\" is {}; expected four times one width",
+                nlohmann::json(widths).dump());
+  }
+  c.encoder_blocks = block_counts(config, "num_encoder_blocks", c.encoder_blocks);
+  c.decoder_blocks = block_counts(config, "num_decoder_blocks", c.decoder_blocks);
+  json_require(config, "decoder_block_out_channels", widths);
+  json_require(config, "in_channels", 3);
+  json_require(config, "out_channels", 3);
+  json_require(config, "act_fn", "relu");
+  json_require(config, "upsampling_scaling_factor", 2);
+  json_require(config, "scaling_factor", 1.0);
+  json_require(config, "shift_factor", 0.0);
+  return c;
+}
+
 }  // namespace
 
 TaesdConfig parse_taesd_config(const nlohmann::json& config) {
+  if (config.contains("_class_name") && !config.contains("width")) return parse_autoencoder_tiny(config);
   TaesdConfig c;
   c.latent_channels = json_int(config, "latent_channels", 1, 256, c.latent_channels);
   c.width = json_int(config, "width", 1, 4096, c.width);
@@ -100,6 +124,10 @@ TaesdImpl::TaesdImpl(const TaesdConfig& config) : config_(config) {
 at::Tensor TaesdImpl::encode(const at::Tensor& image) { return encoder->forward(image); }
 
 at::Tensor TaesdImpl::decode(const at::Tensor& latent) { return decoder->forward(latent); }
+
+at::Tensor taesd_store_latent(const at::Tensor& raw) { return (raw / (2 * kLatentLimit) + 0.5).clamp(0, 1); }
+
+at::Tensor taesd_restore_latent(const at::Tensor& stored) { return (stored - 0.5) * (2 * kLatentLimit); }
 
 std::string taesd_diffusers_name(const std::string& name) {
   constexpr std::string_view kEncoder = "encoder.";
