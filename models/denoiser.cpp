@@ -15,12 +15,13 @@
 namespace vtissue::models {
 namespace {
 
-constexpr double kFlowTimeScale = 1000.0;  // models.md 1.2.7
+constexpr double kTimeScale = 1000.0;  // models.md 1.2.7
 
 /// One evaluation: a tile under one branch of the guidance.
 struct Row {
   std::size_t tile = 0;
   GuidanceBranch branch;
+  bool gives_variance = false;  ///< the tile's branch with the most conditions
 };
 
 void expect_size(std::string_view what, std::size_t size, std::size_t wanted) {
@@ -57,24 +58,32 @@ class StmditDenoiser : public Denoiser {
   const std::string& morphology_sha256() const override { return morphology_sha256_; }
   const std::string& gene_sha256() const override { return gene_sha256_; }
 
+  bool predicts_variance() const override { return config_.learn_sigma; }
+
   void predict(std::span<const float> x, int n, double t, const TileConditions& conditions, const Guidance& guidance,
-               std::span<float> out) const override {
+               std::span<float> out, std::span<float> variance) const override {
     if (n < 0) throw Error(ErrorCode::kBadInput, "denoiser: {} tiles", n);
     const auto tiles = static_cast<std::size_t>(n);
     check_sizes(x, tiles, conditions, out);
+    if (!variance.empty()) {
+      if (!config_.learn_sigma) throw Error(ErrorCode::kUsage, "denoiser: {} predicts no variance", info_.name);
+      expect_size("variance", variance.size(), tiles * tile_values());
+    }
+    const double noise_level = predicts_velocity() ? t : t / kTimeScale;
     std::vector<Row> rows;
     for (std::size_t tile = 0; tile < tiles; ++tile) {
       const bool has_morphology = flag(conditions.has_morphology, tile);
       const bool has_gene = config_.takes_genes() && flag(conditions.has_gene, tile);
-      for (const GuidanceBranch& branch : guidance_branches(guidance, has_morphology, has_gene)) {
+      for (const GuidanceBranch& branch : guidance_branches(guidance, noise_level, has_morphology, has_gene)) {
         rows.push_back({tile, branch});
       }
+      rows.back().gives_variance = true;
     }
     std::fill(out.begin(), out.end(), 0.0f);
     const auto micro_batch = static_cast<std::size_t>(info_.micro_batch);
     for (std::size_t first = 0; first < rows.size(); first += micro_batch) {
       const auto batch = std::span(rows).subspan(first, std::min(micro_batch, rows.size() - first));
-      device_->run([&] { evaluate(x, t, conditions, batch, out); });
+      device_->run([&] { evaluate(x, t, conditions, batch, out, variance); });
     }
   }
 
@@ -105,7 +114,7 @@ class StmditDenoiser : public Denoiser {
   /// Always micro_batch rows, the last one repeated where there are fewer: results may differ in the last bit over the
   /// size of a batch, and must not depend on how many tiles are under way.
   void evaluate(std::span<const float> x, double t, const TileConditions& conditions, std::span<const Row> rows,
-                std::span<float> out) const {
+                std::span<float> out, std::span<float> variance) const {
     const std::int64_t batch = info_.micro_batch;
     const auto gather = [&](std::span<const float> values, std::size_t row_values, std::vector<std::int64_t> shape,
                             bool GuidanceBranch::*wanted) {
@@ -130,7 +139,7 @@ class StmditDenoiser : public Denoiser {
 
     StmditInput input;
     input.x = gather(x, tile_values(), {config_.latent_channels, config_.latent_size, config_.latent_size}, nullptr);
-    const double network_t = predicts_velocity() ? kFlowTimeScale * t : t;
+    const double network_t = predicts_velocity() ? kTimeScale * t : t;
     input.t = at::full({batch}, network_t, input.x.options());
     input.morphology = gather(conditions.morphology, morphology_values(),
                               {config_.morphology_tokens, config_.morphology_dim}, &GuidanceBranch::morphology);
@@ -140,8 +149,12 @@ class StmditDenoiser : public Denoiser {
           gather(conditions.gene, gene_values(), {config_.gene_vectors, config_.gene_dim}, &GuidanceBranch::gene);
       input.has_gene = gather_flags(&GuidanceBranch::gene);
     }
-    const at::Tensor prediction = network_->forward(input).narrow(1, 0, config_.latent_channels).cpu().contiguous();
-    add_rows(prediction, t, rows, out);
+    const at::Tensor output = network_->forward(input);
+    const auto half = [&](std::int64_t first) {
+      return output.narrow(1, first, config_.latent_channels).cpu().contiguous();
+    };
+    add_rows(half(0), t, rows, out);
+    if (!variance.empty()) copy_variance(half(config_.latent_channels), rows, variance);
   }
 
   void add_rows(const at::Tensor& prediction, double t, std::span<const Row> rows, std::span<float> out) const {
@@ -155,6 +168,14 @@ class StmditDenoiser : public Denoiser {
       const auto weight = static_cast<float>(row.branch.weight);
       float* to = out.data() + row.tile * tile_values();
       for (std::size_t i = 0; i < tile_values(); ++i) to[i] += weight * from[i];
+      from += tile_values();
+    }
+  }
+
+  void copy_variance(const at::Tensor& channels, std::span<const Row> rows, std::span<float> variance) const {
+    const auto* from = channels.const_data_ptr<float>();
+    for (const Row& row : rows) {
+      if (row.gives_variance) std::copy_n(from, tile_values(), variance.data() + row.tile * tile_values());
       from += tile_values();
     }
   }
