@@ -71,8 +71,13 @@ ModelFolder ModelFolder::open(const fs::path& folder, std::initializer_list<std:
   }
   impl->config = read_json(impl->path / kConfigFile);
   try {
-    const bool diffusers = !impl->config.contains("architecture") && impl->config.contains("_class_name");
-    impl->info.architecture = json_value<std::string>(impl->config, diffusers ? "_class_name" : "architecture");
+    const bool named = impl->config.contains("architecture");
+    if (!named && impl->config.contains("model_type")) {
+      impl->info.architecture = "transformers " + json_value<std::string>(impl->config, "model_type");
+    } else {
+      const bool diffusers = !named && impl->config.contains("_class_name");
+      impl->info.architecture = json_value<std::string>(impl->config, diffusers ? "_class_name" : "architecture");
+    }
     impl->info.name = json_value<std::string>(impl->config, "name", impl->path.filename().string());
     impl->info.micro_batch = json_int(impl->config, "micro_batch", 1, kMaxMicroBatch, kDefaultMicroBatch);
     if (std::find(architectures.begin(), architectures.end(), impl->info.architecture) == architectures.end()) {

@@ -19,9 +19,10 @@ class ModelFolder {
   /// Whether `folder` selects the test double of its role (models/null_engines.h): its last part is "null".
   static bool is_null(const std::filesystem::path& folder);
 
-  /// Reads and checks config.json ("architecture", or diffusers' "_class_name"; "name", "micro_batch") and takes the
-  /// digest of it, the weights and `more_files` (those that are there). Throws Error kModel if a file is missing or
-  /// config.json is not an object, and if the architecture is none of `architectures`.
+  /// Reads and checks config.json ("architecture", diffusers' "_class_name" or transformers' "model_type", the latter
+  /// as "transformers <type>"; "name", "micro_batch") and takes the digest of it, the weights and `more_files` (those
+  /// that are there). Throws Error kModel if a file is missing or config.json is not an object, and if the architecture
+  /// is none of `architectures`.
   static ModelFolder open(const std::filesystem::path& folder, std::initializer_list<std::string_view> architectures,
                           std::initializer_list<std::string_view> more_files = {});
 

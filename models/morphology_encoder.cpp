@@ -1,6 +1,10 @@
+#include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
+#include <string_view>
 #include <vector>
 
+#include "core/error.h"
 #include "models/engine_support.h"
 #include "models/engines.h"
 #include "models/model_folder.h"
@@ -11,13 +15,16 @@
 namespace vtissue::models {
 namespace {
 
+constexpr std::string_view kProcessorFile = "preprocessor_config.json";
+
 class VitEncoder final : public MorphologyEncoder {
  public:
   VitEncoder(const ModelFolder& folder, std::shared_ptr<Device> device)
-      : info_(folder.info()), config_(folder.read_config(parse_vit_config)), device_(std::move(device)) {
+      : info_(folder.info()), config_(read_config(folder)), device_(std::move(device)) {
     device_->run([&] {
       network_ = Vit(config_);
-      models::load(*network_, folder.weights());
+      const StateDict weights = folder.weights();
+      models::load(*network_, weights, vit_load_rules(weights));
       prepare_for_inference(*network_, *device_);
     });
   }
@@ -35,27 +42,35 @@ class VitEncoder final : public MorphologyEncoder {
     std::vector<float> batch(static_cast<std::size_t>(info_.micro_batch) * image);
     for_micro_batches(n, info_.micro_batch, [&](int first, int count) {
       for (int i = 0; i < count; ++i) {
-        prepare(rgb.subspan(static_cast<std::size_t>(first + i) * tile, tile), tile_px,
-                std::span(batch).subspan(static_cast<std::size_t>(i) * image, image));
+        preprocess(rgb.subspan(static_cast<std::size_t>(first + i) * tile, tile), tile_px, tile_px,
+                   config_.preprocessing, std::span(batch).subspan(static_cast<std::size_t>(i) * image, image));
       }
       device_->run([&] {
         const at::Tensor images =
             to_device(batch.data(), {info_.micro_batch, 3, config_.image_px, config_.image_px}, *device_)
                 .contiguous(at::MemoryFormat::ChannelsLast);
-        copy_to_host(network_->forward(images),
+        const at::Tensor features = network_->forward(images);
+        copy_to_host(config_.preprocessing.half_features ? features.to(at::kHalf) : features,
                      out.subspan(static_cast<std::size_t>(first) * dim, static_cast<std::size_t>(count) * dim));
       });
     });
   }
 
  private:
-  void prepare(std::span<const std::uint8_t> tile, int tile_px, std::span<float> planes) const {
-    if (tile_px == config_.image_px) {
-      normalize_rgb(tile, config_.mean, config_.std, planes);
-    } else {
-      normalize_rgb(resize_rgb(tile, tile_px, tile_px, config_.image_px, config_.image_px), config_.mean, config_.std,
-                    planes);
+  static VitConfig read_config(const ModelFolder& folder) {
+    VitConfig config = folder.read_config(parse_vit_config);
+    const std::filesystem::path processor = folder.file(kProcessorFile);
+    if (!std::filesystem::exists(processor)) return config;
+    try {
+      std::ifstream in(processor, std::ios::binary);
+      parse_image_processor(nlohmann::json::parse(in), config.preprocessing);
+    } catch (const nlohmann::json::exception& error) {
+      throw Error(ErrorCode::kModel, "{}: not valid JSON: {}", processor.string(), error.what());
+    } catch (Error& error) {
+      error.add("{}", processor.string());
+      throw;
     }
+    return config;
   }
 
   ModelInfo info_;
@@ -70,8 +85,10 @@ std::shared_ptr<MorphologyEncoder> MorphologyEncoder::load(const std::filesystem
                                                            std::shared_ptr<Device> device) {
   if (ModelFolder::is_null(folder)) return make_null_morphology_encoder();
   return std::make_shared<VitEncoder>(
-      ModelFolder::open(folder, {"vit", "vit_base_patch16_224", "vit_large_patch16_224", "vit_giant_patch14_224",
-                                 "vit_giant_patch14_reg4_dinov2"}),
+      ModelFolder::open(folder,
+                        {"vit", "vit_base_patch16_224", "vit_large_patch16_224", "vit_giant_patch14_224",
+                         "vit_giant_patch14_reg4_dinov2", "transformers vit"},
+                        {kProcessorFile}),
       std::move(device));
 }
 
