@@ -36,8 +36,10 @@ Moments moments(const Table& t) {
   Moments m;
   const auto n = static_cast<double>(t.cells.size());
   for (std::size_t gene = 0; gene < t.genes.size(); ++gene) {
-    double mean = 0;
-    for (std::size_t cell = 0; cell < t.cells.size(); ++cell) mean += t.at(cell, gene) / n;
+    // Divided once: of counts the sum is exact, and genes of equal sums must have equal means.
+    double sum = 0;
+    for (std::size_t cell = 0; cell < t.cells.size(); ++cell) sum += t.at(cell, gene);
+    const double mean = sum / n;
     double squares = 0;
     for (std::size_t cell = 0; cell < t.cells.size(); ++cell) {
       const double difference = t.at(cell, gene) - mean;
@@ -61,7 +63,10 @@ double percentile(const std::vector<double>& sorted, double percent) {
   const double position = percent / 100 * static_cast<double>(sorted.size() - 1);
   const auto low = static_cast<std::size_t>(position);
   const std::size_t high = std::min(low + 1, sorted.size() - 1);
-  return sorted[low] + (position - static_cast<double>(low)) * (sorted[high] - sorted[low]);
+  const double share = position - static_cast<double>(low);
+  const double difference = sorted[high] - sorted[low];
+  // Rounded as numpy does: whether a mean lies on an edge depends on it.
+  return share < 0.5 ? sorted[low] + difference * share : sorted[high] - difference * (1 - share);
 }
 
 struct Dispersions {

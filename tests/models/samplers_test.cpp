@@ -126,9 +126,12 @@ TEST_P(SamplerGolden, TimestepsAndSigmasAgree) {
     expect_close(at::tensor(sigmas), io_.get(name + "/sigmas"), kTolerance);
   }
   if (io_.contains(name + "/lambda")) {
-    std::vector<double> lambda;
-    for (const double sigma : sampler.sigmas()) lambda.push_back(-std::log(sigma));
-    expect_close(at::tensor(lambda), io_.get(name + "/lambda"), kTolerance);
+    const at::Tensor expected = io_.get(name + "/lambda");
+    for (std::int64_t i = 0; i < expected.numel(); ++i) {
+      // At t = 0.001 the reference takes the noise from 1 - alpha^2 in float32, which leaves it four digits.
+      const double tolerance = i + 1 == expected.numel() ? 1e-4 : 1e-5;
+      EXPECT_NEAR(-std::log(sampler.sigmas()[static_cast<std::size_t>(i)]), expected[i].item<double>(), tolerance);
+    }
   }
 }
 
