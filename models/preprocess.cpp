@@ -12,76 +12,93 @@ namespace {
 constexpr std::size_t kChannels = 3;
 constexpr int kWeightBits = 22;
 
-double triangle(double x) { return std::max(1.0 - std::abs(x), 0.0); }
+template <typename T>
+T triangle(T x) {
+  return std::max(T{1} - std::abs(x), T{0});
+}
 
 /// Keys' cubic with a = -0.5.
-double cubic(double x) {
-  constexpr double a = -0.5;
+template <typename T>
+T cubic(T x) {
+  constexpr T a = T{-0.5};
   x = std::abs(x);
   if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
   if (x < 2) return (((x - 5) * x + 8) * x - 4) * a;
   return 0;
 }
 
-double box(double x) { return x > -0.5 && x <= 0.5 ? 1 : 0; }
+template <typename T>
+T box(T x) {
+  return x > T{-0.5} && x <= T{0.5} ? 1 : 0;
+}
 
-double sinc(double x) {
+template <typename T>
+T sinc(T x) {
   if (x == 0) return 1;
-  x *= std::numbers::pi;
+  x *= std::numbers::pi_v<T>;
   return std::sin(x) / x;
 }
 
-double lanczos(double x) { return x >= -3 && x < 3 ? sinc(x) * sinc(x / 3) : 0; }
+template <typename T>
+T lanczos(T x) {
+  return x >= -3 && x < 3 ? sinc(x) * sinc(x / 3) : 0;
+}
 
+template <typename T>
 struct Filter {
-  double (*weight)(double);
-  double support;
+  T (*weight)(T);
+  T support;
 };
 
-Filter filter_of(Interpolation interpolation) {
+template <typename T>
+Filter<T> filter_of(Interpolation interpolation) {
   switch (interpolation) {
     case Interpolation::kBilinear:
-      return {triangle, 1};
+      return {triangle<T>, 1};
     case Interpolation::kBicubic:
-      return {cubic, 2};
+      return {cubic<T>, 2};
     case Interpolation::kBox:
-      return {box, 0.5};
+      return {box<T>, T{0.5}};
     case Interpolation::kLanczos:
-      return {lanczos, 3};
+      return {lanczos<T>, 3};
   }
-  return {triangle, 1};
+  return {triangle<T>, 1};
 }
 
 /// Which input pixels, with which weights, make an output pixel.
+template <typename T>
 struct Window {
   int first = 0;
-  std::vector<double> weights;  ///< they add up to 1
+  std::vector<T> weights;  ///< they add up to 1
 };
 
-std::vector<Window> windows(int in, int out, Interpolation interpolation) {
-  const Filter filter = filter_of(interpolation);
-  const double scale = static_cast<double>(in) / out;
-  const double filter_scale = std::max(scale, 1.0);  // shrinking widens the filter
-  const double reach = filter.support * filter_scale;
-  std::vector<Window> result(static_cast<std::size_t>(out));
+/// T is double for PIL and float for tensors, as in the references: the weights' last bits are seen in the result.
+template <typename T>
+std::vector<Window<T>> windows(int in, int out, Interpolation interpolation) {
+  constexpr T kHalf = T{0.5};
+  const Filter<T> filter = filter_of<T>(interpolation);
+  const T scale = static_cast<T>(in) / static_cast<T>(out);
+  const T filter_scale = std::max(scale, T{1});  // shrinking widens the filter
+  const T reach = filter.support * filter_scale;
+  std::vector<Window<T>> result(static_cast<std::size_t>(out));
   for (int i = 0; i < out; ++i) {
-    const double center = (i + 0.5) * scale;
-    Window& window = result[static_cast<std::size_t>(i)];
-    window.first = std::max(static_cast<int>(center - reach + 0.5), 0);
-    const int end = std::min(static_cast<int>(center + reach + 0.5), in);
-    double sum = 0;
+    const T center = (static_cast<T>(i) + kHalf) * scale;
+    Window<T>& window = result[static_cast<std::size_t>(i)];
+    window.first = std::max(static_cast<int>(center - reach + kHalf), 0);
+    const int end = std::min(static_cast<int>(center + reach + kHalf), in);
+    T sum = 0;
     for (int j = window.first; j < end; ++j) {
-      window.weights.push_back(filter.weight((j - center + 0.5) * (1.0 / filter_scale)));
+      window.weights.push_back(filter.weight((static_cast<T>(j) - center + kHalf) * (T{1} / filter_scale)));
       sum += window.weights.back();
     }
     if (sum == 0) continue;
-    for (double& weight : window.weights) weight /= sum;
+    for (T& weight : window.weights) weight /= sum;
   }
   return result;
 }
 
 /// Weights scaled by 2^22.
-std::vector<std::int64_t> fixed_point(const Window& window) {
+std::vector<std::int64_t> fixed_point(const Window<double>& window) {
   std::vector<std::int64_t> result;
   for (const double weight : window.weights) {
     result.push_back(static_cast<std::int64_t>(weight * (1 << kWeightBits) + (weight < 0 ? -0.5 : 0.5)));
@@ -90,8 +107,8 @@ std::vector<std::int64_t> fixed_point(const Window& window) {
 }
 
 /// Combines `values` of an axis: [outer, length, inner] → [outer, windows, inner].
-template <typename T, typename Weights, typename Combine>
-std::vector<T> resample(const std::vector<T>& in, const std::vector<Window>& axis, std::size_t outer,
+template <typename T, typename W, typename Weights, typename Combine>
+std::vector<T> resample(const std::vector<T>& in, const std::vector<Window<W>>& axis, std::size_t outer,
                         std::size_t length, std::size_t inner, Weights&& weights_of, Combine&& combine) {
   std::vector<T> out(outer * axis.size() * inner);
   for (std::size_t i = 0; i < axis.size(); ++i) {
@@ -112,9 +129,9 @@ std::uint8_t combine_bytes(const std::vector<std::int64_t>& weights, const std::
   return static_cast<std::uint8_t>(std::clamp<std::int64_t>(sum >> kWeightBits, 0, 255));
 }
 
-float combine_floats(const std::vector<double>& weights, const float* in, std::size_t stride) {
+float combine_floats(const std::vector<float>& weights, const float* in, std::size_t stride) {
   float sum = 0;
-  for (std::size_t j = 0; j < weights.size(); ++j) sum += static_cast<float>(weights[j]) * in[j * stride];
+  for (std::size_t j = 0; j < weights.size(); ++j) sum += weights[j] * in[j * stride];
   return sum;
 }
 
@@ -155,24 +172,24 @@ std::vector<std::uint8_t> resize_rgb(std::span<const std::uint8_t> rgb, int heig
   check_image(rgb, height, width, out_height, out_width);
   const auto rows = static_cast<std::size_t>(height);
   const std::vector<std::uint8_t> wide =
-      resample(std::vector<std::uint8_t>(rgb.begin(), rgb.end()), windows(width, out_width, interpolation), rows,
-               static_cast<std::size_t>(width), kChannels, fixed_point, combine_bytes);
-  return resample(wide, windows(height, out_height, interpolation), 1, rows,
+      resample(std::vector<std::uint8_t>(rgb.begin(), rgb.end()), windows<double>(width, out_width, interpolation),
+               rows, static_cast<std::size_t>(width), kChannels, fixed_point, combine_bytes);
+  return resample(wide, windows<double>(height, out_height, interpolation), 1, rows,
                   static_cast<std::size_t>(out_width) * kChannels, fixed_point, combine_bytes);
 }
 
 std::vector<float> resize_planes(std::span<const std::uint8_t> rgb, int height, int width, int out_height,
                                  int out_width, Interpolation interpolation) {
   check_image(rgb, height, width, out_height, out_width);
-  const auto weights_of = [](const Window& window) { return window.weights; };
+  const auto weights_of = [](const Window<float>& window) { return window.weights; };
   const auto rows = static_cast<std::size_t>(height);
   std::vector<float> planes = to_planes(rgb);
   if (width != out_width) {
-    planes = resample(planes, windows(width, out_width, interpolation), kChannels * rows,
+    planes = resample(planes, windows<float>(width, out_width, interpolation), kChannels * rows,
                       static_cast<std::size_t>(width), 1, weights_of, combine_floats);
   }
   if (height == out_height) return planes;
-  return resample(planes, windows(height, out_height, interpolation), kChannels, rows,
+  return resample(planes, windows<float>(height, out_height, interpolation), kChannels, rows,
                   static_cast<std::size_t>(out_width), weights_of, combine_floats);
 }
 
