@@ -34,7 +34,10 @@ Sampler::Update multistep(const Level& now, const Level& next, const Level* befo
     const double r = (now.lambda - before->lambda) / h;
     const double weight = heun ? next.alpha * (std::expm1(-h) / h + 1) : 0.5 * scale;
     difference = weight / r;
+    u.weight = static_cast<float>(weight);
+    u.inverse_r = static_cast<float>(1 / r);
   }
+  u.base = static_cast<float>(scale);
   u.x = static_cast<float>(next.sigma / now.sigma);
   u.x0 = static_cast<float>(scale + difference);
   u.history = static_cast<float>(-difference);
@@ -47,7 +50,7 @@ Sampler::Update to_estimate(const Level& now) {
   u.alpha = static_cast<float>(now.alpha);
   u.sigma = static_cast<float>(now.sigma);
   u.x = 0;
-  u.x0 = 1;
+  u.x0 = u.base = 1;
   u.store = Store::kEstimate;
   return u;
 }

@@ -14,7 +14,7 @@ namespace vtissue::models {
 namespace {
 
 constexpr std::array<std::string_view, 8> kSamplerNames = {"dpmpp",         "dpmpp_heun", "dpmpp_pixcell", "ddim",
-                                                    "ddim_respaced", "iddpm",      "flow",          "flow_heun"};
+                                                           "ddim_respaced", "iddpm",      "flow",          "flow_heun"};
 
 void check_length(std::string_view what, std::size_t size, std::size_t expected) {
   if (size != expected) {
@@ -102,13 +102,11 @@ void Sampler::update(int i, const StepBlock& block) const {
 
 /// Roundings where a float16 pipeline has them: the estimate in float16, the update in float32.
 void Sampler::update_half(const Update& u, const StepBlock& block) const {
-  // x0 and history come as c (1 + e) and -c e: back to the base coefficient and the difference's.
-  const float base = u.x0 + u.history;
   for (std::size_t k = 0; k < block.x.size(); ++k) {
     const float x = block.x[k];
     const float x0 = to_half(to_half(x - to_half(u.sigma * block.prediction[k])) / u.alpha);
-    float next = u.x * x + to_half(base * x0);
-    if (u.history != 0) next += to_half(-u.history * to_half(x0 - block.history[k]));
+    float next = u.x * x + to_half(u.base * x0);
+    if (u.weight != 0) next += to_half(u.weight * to_half(u.inverse_r * to_half(x0 - block.history[k])));
     block.history[k] = x0;
     block.x[k] = to_half(next);
   }

@@ -85,6 +85,10 @@ class Sampler {
     bool learned_variance = false;  ///< the noise's log variance lies between the two, at (variance + 1) / 2
     float log_variance_low = 0;
     float log_variance_high = 0;
+    // The same of a multistep update in factors, for a float16 state: base x0 + weight (x0 - history) / r.
+    float base = 0;
+    float weight = 0;
+    float inverse_r = 0;
   };
 
  private:
