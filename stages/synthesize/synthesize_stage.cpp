@@ -145,6 +145,9 @@ void SynthesizeStage::run(const pipeline::Bindings& inputs, const pipeline::Bind
   const std::size_t per_tile = values_per_tile();
   const int size = denoiser_->latent_size();
   const int channels = denoiser_->latent_channels();
+  const auto draw = [&](TileCell cell, std::uint32_t index, std::span<float> out) {
+    models::latent_noise(options_.seed, index, latent_box(cell, size), channels, out);
+  };
   ctx.set_total(static_cast<std::int64_t>(cells.size()), "tiles");
 
   pipeline::for_each_chunk<SynthesisChunk>(
