@@ -48,6 +48,7 @@ TEST_P(PipelineGolden, DrawsTheReferencesTiles) {
   const at::Tensor latent = at::tensor(x).view(start.sizes());
   expect_close(latent, expected("latent_final"), tolerance);
 
+  if (!io.contains(std::string(name) + "/decoded")) return;
   const at::Tensor decoded = autoencoder->decode(autoencoder->from_model(expected("latent_final").slice(0, 0, 1)));
   // The decoder amplifies what float32 leaves of latents of several hundred.
   expect_close(decoded.clamp(-1, 1), expected("decoded").clamp(-1, 1), 1e-4);
