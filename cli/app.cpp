@@ -3,9 +3,11 @@
 #include <spdlog/spdlog.h>
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <new>
 
 #include "core/error.h"
+#include "pipeline/logging.h"
 
 namespace vtissue::cli {
 
@@ -27,6 +29,8 @@ int report_error(const Error& error) {
 std::string_view version() { return VTISSUE_VERSION; }
 
 int run_app(int argc, char** argv) {
+  // stdout is for results; a session changes the format later.
+  pipeline::configure_logging(pipeline::LogFormat::kText);
   CLI::App app(
       "Virtual tissue: H&E slides synthesized from morphology and gene expression.\nFor research; what it makes is "
       "synthetic and not for diagnosis.",
@@ -67,6 +71,9 @@ int run_app(int argc, char** argv) {
     return action();
   } catch (const Error& e) {
     return report_error(e);
+  } catch (const std::filesystem::filesystem_error& e) {
+    return report_error(Error(ErrorCode::kBadInput, "{}: {}; check the path and its permissions", e.path1().string(),
+                              e.code().message()));
   } catch (const std::bad_alloc&) {
     return report_error(Error(ErrorCode::kDevice, "out of memory; use a smaller --in-flight"));
   } catch (const std::exception& e) {

@@ -11,6 +11,12 @@
 
 namespace vtissue::cli {
 
+namespace {
+
+constexpr double kLongestSeconds = 10000.0 * 3600;  // over a year
+
+}  // namespace
+
 void CommonOptions::add_to(CLI::App& app, bool with_config_option) {
   if (with_config_option) app.add_option("--config", config, "configuration, YAML (docs/configuration.md)");
   app.add_option("--set", set, "one configuration value: a.b=v; may be repeated")->type_name("KEY=VALUE");
@@ -29,7 +35,9 @@ void CommonOptions::add_to(CLI::App& app, bool with_config_option) {
   app.add_option("--log-format", log_format, "of stderr")
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();
-  app.add_option("--progress", progress, "progress display on stderr; auto: on a terminal")
+  app.add_option("--progress", progress,
+                 "progress on stderr; auto: bars on a terminal, else a line now and then; JSON lines with "
+                 "--log-format json")
       ->check(CLI::IsMember({"auto", "on", "off"}))
       ->capture_default_str();
   app.add_flag("--overwrite", overwrite,
@@ -54,6 +62,11 @@ std::optional<double> CommonOptions::max_seconds() const {
   if (problem != std::errc() || factor == 0 || !(value > 0)) {
     throw Error(ErrorCode::kUsage, "--max-time {}: expected a positive number with s, m or h, such as 90m", max_time);
   }
+  // Also what from_chars() takes for a number: inf, nan (refused above), 1e300.
+  if (value * factor > kLongestSeconds) {
+    throw Error(ErrorCode::kUsage, "--max-time {}: at most {:.0f}h; leave it out for no limit", max_time,
+                kLongestSeconds / 3600);
+  }
   return value * factor;
 }
 
@@ -61,7 +74,7 @@ pipeline::ProgressStyle CommonOptions::progress_style() const {
   if (progress == "off") return pipeline::ProgressStyle::kOff;
   if (log_format == "json") return pipeline::ProgressStyle::kJsonLines;
   if (progress == "on" || isatty(STDERR_FILENO) != 0) return pipeline::ProgressStyle::kBar;
-  return pipeline::ProgressStyle::kOff;
+  return pipeline::ProgressStyle::kLines;
 }
 
 pipeline::Config CommonOptions::load_config() const {

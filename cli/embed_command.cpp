@@ -1,3 +1,6 @@
+#include <CLI/CLI.hpp>
+#include <memory>
+
 #include "cli/line.h"
 #include "cli/stage_command.h"
 
@@ -8,8 +11,11 @@ void add_embed_command(CLI::App& app, Action& action) {
   command->input("slide", "the slide the tiles were made from")
       .input("tiles", "tiles.h5")
       .output("features", "features.h5 to write");
-  command->runs(action, [](const pipeline::Config& config, Engines& engines) {
-    return make_embed_stage(config, engines, config.has("models.predictor"));
+  const auto measured = std::make_shared<bool>(false);
+  app.get_subcommand("embed")->add_flag(
+      "--measured", *measured, "expression is measured: leave out what only the predictor reads, as run does then");
+  command->runs(action, [measured](const pipeline::Config& config, Engines& engines) {
+    return make_embed_stage(config, engines, !*measured && config.has("models.predictor"));
   });
 }
 

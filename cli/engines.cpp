@@ -25,11 +25,7 @@ std::filesystem::path Engines::folder(std::string_view key) const {
 
 template <typename Engine>
 std::shared_ptr<const Engine> Engines::load_once(std::shared_ptr<const Engine>& slot, std::string_view key) {
-  if (!slot) {
-    slot = Engine::load(folder(key), device());
-    digests_[std::string(key.substr(key.find('.') + 1))] = {{"name", slot->info().name},
-                                                            {"sha256", slot->info().sha256}};
-  }
+  if (!slot) slot = Engine::load(folder(key), device());
   return slot;
 }
 
@@ -53,16 +49,5 @@ std::shared_ptr<const models::Denoiser> Engines::denoiser() { return load_once(d
 std::shared_ptr<const models::Autoencoder> Engines::autoencoder() {
   return load_once(autoencoder_, "models.autoencoder");
 }
-
-void Engines::load_configured() {
-  if (config_.has("models.encoder")) encoder();
-  if (config_.has("models.predictor_encoder")) predictor_encoder();
-  if (config_.has("models.predictor")) predictor();
-  if (config_.has("models.expression")) gene_encoder();
-  if (config_.has("models.stmdit")) denoiser();
-  if (config_.has("models.autoencoder")) autoencoder();
-}
-
-nlohmann::json Engines::digests() const { return digests_; }
 
 }  // namespace vtissue::cli

@@ -25,13 +25,6 @@ class Engines {
   std::shared_ptr<models::Device> device();
   std::string numerics_class();
 
-  /// Loads every network that the configuration names, so that digests() is the same in the line and in a
-  /// subcommand.
-  void load_configured();
-
-  /// Role → name and sha256 of every network loaded so far: for provenance.
-  nlohmann::json digests() const;
-
  private:
   std::filesystem::path folder(std::string_view key) const;
 
@@ -47,7 +40,6 @@ class Engines {
   std::shared_ptr<const models::GeneEncoder> gene_encoder_;
   std::shared_ptr<const models::Denoiser> denoiser_;
   std::shared_ptr<const models::Autoencoder> autoencoder_;
-  nlohmann::json digests_ = nlohmann::json::object();
 };
 
 }  // namespace vtissue::cli

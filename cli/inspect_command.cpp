@@ -1,4 +1,6 @@
 #include <CLI/CLI.hpp>
+#include <cerrno>
+#include <cstring>
 #include <fstream>
 #include <iostream>
 #include <memory>
@@ -82,20 +84,34 @@ json describe_slide(const fs::path& path) {
   const std::string provenance = io::read_provenance(path);
   if (!provenance.empty()) {
     out["kind"] = "virtual slide";
-    out["provenance"] = json::parse(provenance);
+    try {
+      out["provenance"] = json::parse(provenance);
+    } catch (const json::exception& e) {
+      throw Error(ErrorCode::kBadInput, "{}: its provenance is not valid JSON: {}", path.string(), e.what());
+    }
   }
   return out;
 }
 
+json parse_file(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw Error(ErrorCode::kBadInput, "{}: cannot be read: {}", path.string(), std::strerror(errno));
+  try {
+    return json::parse(file);
+  } catch (const json::exception& e) {
+    throw Error(ErrorCode::kBadInput, "{}: not valid JSON: {}", path.string(), e.what());
+  }
+}
+
 json describe_folder(const fs::path& path) {
-  if (fs::exists(path / "config.json")) {
-    std::ifstream config(path / "config.json");
+  std::error_code absent;
+  if (fs::exists(path / "config.json", absent)) {
     return {{"kind", "model"},
-            {"config", json::parse(config)},
+            {"config", parse_file(path / "config.json")},
             {"weights", describe_weights(path / "model.safetensors")["tensors"]}};
   }
   const io::LatentReader latents(path);
-  return {{"kind", "latents"}, {"index", json::parse(std::ifstream(path / "index.json"))}};
+  return {{"kind", "latents"}, {"index", parse_file(path / "index.json")}};
 }
 
 bool starts_with(const fs::path& path, std::string_view magic) {
@@ -105,8 +121,13 @@ bool starts_with(const fs::path& path, std::string_view magic) {
 }
 
 json describe(const fs::path& path) {
-  if (!fs::exists(path)) throw Error(ErrorCode::kBadInput, "{}: no such file or folder", path.string());
-  if (fs::is_directory(path)) return describe_folder(path);
+  std::error_code failure;
+  const fs::file_status status = fs::status(path, failure);
+  if (!fs::exists(status)) {
+    throw Error(ErrorCode::kBadInput, "{}: cannot be read: {}; check the path and its permissions", path.string(),
+                failure.message());
+  }
+  if (fs::is_directory(status)) return describe_folder(path);
   const std::string name = path.filename().string();
   if (name.ends_with(".safetensors")) return describe_weights(path);
   if (name.ends_with(".h5ad") || name.ends_with(".h5ad.gz")) return describe_anndata(path);
@@ -117,7 +138,7 @@ json describe(const fs::path& path) {
       return describe_features(path);
     }
   }
-  if (name.ends_with(".json")) return {{"kind", "json"}, {"content", json::parse(std::ifstream(path))}};
+  if (name.ends_with(".json")) return {{"kind", "json"}, {"content", parse_file(path)}};
   return describe_slide(path);
 }
 

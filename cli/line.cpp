@@ -1,8 +1,7 @@
 #include "cli/line.h"
 
-#include <spdlog/spdlog.h>
-
 #include "cli/app.h"
+#include "cli/model_pairing.h"
 #include "core/error.h"
 #include "stages/embed/embed_config.h"
 #include "stages/embed/embed_stage.h"
@@ -34,11 +33,22 @@ namespace {
 
 std::string generator() { return "vtissue " + std::string(version()); }
 
+nlohmann::json describe_for_report(const Config& config, const std::vector<pipeline::StageNotes>& notes) {
+  nlohmann::json warnings = nlohmann::json::array();
+  nlohmann::json stages = nlohmann::json::array();
+  for (const pipeline::StageNotes& stage : notes) {
+    for (const std::string& warning : stage.warnings) warnings.push_back(stage.name + ": " + warning);
+    stages.push_back({{"name", stage.name}, {"status", "done"}, {"figures", stage.reported}});
+  }
+  return {{"warnings", warnings}, {"stages", stages}, {"configuration", stages::public_configuration(config)}};
+}
+
 /// The part of the configuration that a virtual slide's pixels depend on: a changed metric or report
-/// option must not make the slide anew.
+/// option must not make the slide anew. What synthesis was set to, and with which models, the latents say
+/// themselves, so that they cannot be claimed to be what they are not.
 nlohmann::json configuration_of_the_slide(const Config& config) {
   nlohmann::json all = stages::public_configuration(config);
-  for (const char* section : {"evaluate", "report", "models"}) all.erase(section);
+  for (const char* section : {"evaluate", "report", "models", "synthesize"}) all.erase(section);
   return all;
 }
 
@@ -68,6 +78,7 @@ std::shared_ptr<const Stage> make_embed_stage(const Config& config, Engines& eng
 std::shared_ptr<const Stage> make_express_stage(const Config& config, Engines& engines,
                                                 const ExpressionSource& source) {
   stages::ExpressOptions options = stages::express_options(config);
+  options.slide_mpp = config.get_optional<double>("tile.slide_mpp");
   options.numerics_class = engines.numerics_class();
   if (source.measured()) {
     return std::make_shared<stages::ExpressStage>(options, engines.gene_encoder()->genes(), nullptr);
@@ -93,12 +104,13 @@ std::shared_ptr<const Stage> make_stitch_stage(const Config& config, Engines& en
   stages::StitchOptions options = stages::stitch_options(config);
   options.generator = generator();
   options.numerics_class = engines.numerics_class();
-  engines.load_configured();
-  options.provenance = {{"software", generator()},
-                        {"configuration", configuration_of_the_slide(config)},
-                        {"models", engines.digests()},
-                        {"numerics_class", engines.numerics_class()}};
-  return std::make_shared<stages::StitchStage>(options, engines.autoencoder());
+  const auto autoencoder = engines.autoencoder();
+  options.provenance = {
+      {"software", generator()},
+      {"configuration", configuration_of_the_slide(config)},
+      {"models", {{"autoencoder", {{"name", autoencoder->info().name}, {"sha256", autoencoder->info().sha256}}}}},
+      {"numerics_class", engines.numerics_class()}};
+  return std::make_shared<stages::StitchStage>(options, autoencoder);
 }
 
 std::shared_ptr<const Stage> make_evaluate_stage(const Config& config, Engines& engines) {
@@ -110,6 +122,7 @@ std::shared_ptr<const Stage> make_evaluate_stage(const Config& config, Engines& 
 Graph make_line(const Config& config, const LineInputs& inputs, Engines& engines) {
   const fs::path& out = inputs.out;
   const bool predicted = !inputs.expression.measured();
+  require_models_fit(config, engines, predicted);
   Graph graph;
 
   const NodeId tile = graph.add({.stage = make_tile_stage(config),
@@ -120,7 +133,7 @@ Graph make_line(const Config& config, const LineInputs& inputs, Engines& engines
                                   .outputs = {{"features", out / output_names::kFeatures}}});
 
   pipeline::Node express_node{.stage = make_express_stage(config, engines, inputs.expression),
-                              .inputs = {{"tiles", OutputRef{tile, "tiles"}}},
+                              .inputs = {{"slide", inputs.slide}, {"tiles", OutputRef{tile, "tiles"}}},
                               .outputs = {{"expression", out / output_names::kExpression}}};
   if (predicted) express_node.inputs["features"] = OutputRef{embed, "features"};
   if (!inputs.expression.visium.empty()) express_node.inputs["visium"] = inputs.expression.visium;
@@ -143,12 +156,22 @@ Graph make_line(const Config& config, const LineInputs& inputs, Engines& engines
                                               {"tiles", OutputRef{tile, "tiles"}},
                                               {"expression", OutputRef{express, "expression"}}},
                                    .outputs = {{"virtual", out / output_names::kVirtual}}});
-  graph.add({.stage = make_evaluate_stage(config, engines),
+  const NodeId evaluate = graph.add({.stage = make_evaluate_stage(config, engines),
+                                     .inputs = {{"slide", inputs.slide},
+                                                {"tiles", OutputRef{tile, "tiles"}},
+                                                {"features", OutputRef{embed, "features"}},
+                                                {"virtual", OutputRef{stitch, "virtual"}}},
+                                     .outputs = {{"metrics", out / output_names::kMetrics}}});
+  // The page shows what the stages had to say: the same for a run that computed and one that found all done.
+  graph.add({.stage = make_report_stage(config, {}),
              .inputs = {{"slide", inputs.slide},
                         {"tiles", OutputRef{tile, "tiles"}},
-                        {"features", OutputRef{embed, "features"}},
-                        {"virtual", OutputRef{stitch, "virtual"}}},
-             .outputs = {{"metrics", out / output_names::kMetrics}}});
+                        {"virtual", OutputRef{stitch, "virtual"}},
+                        {"metrics", OutputRef{evaluate, "metrics"}}},
+             .outputs = {{"report", out / output_names::kReport}, {"preview", out / output_names::kPreview}},
+             .with_notes = [config](const std::vector<pipeline::StageNotes>& notes) {
+               return make_report_stage(config, describe_for_report(config, notes));
+             }});
   return graph;
 }
 
@@ -157,18 +180,6 @@ std::shared_ptr<const Stage> make_report_stage(const Config& config, nlohmann::j
   options.generator = generator();
   options.run = std::move(run);
   return std::make_shared<stages::ReportStage>(options);
-}
-
-Graph make_report(const Config& config, const LineInputs& inputs, nlohmann::json run) {
-  Graph graph;
-  graph.add(
-      {.stage = make_report_stage(config, std::move(run)),
-       .inputs = {{"slide", inputs.slide},
-                  {"tiles", inputs.out / output_names::kTiles},
-                  {"virtual", inputs.out / output_names::kVirtual},
-                  {"metrics", inputs.out / output_names::kMetrics}},
-       .outputs = {{"report", inputs.out / output_names::kReport}, {"preview", inputs.out / output_names::kPreview}}});
-  return graph;
 }
 
 }  // namespace vtissue::cli

@@ -54,10 +54,8 @@ std::shared_ptr<const pipeline::Stage> make_evaluate_stage(const pipeline::Confi
 /// `run` as ReportOptions::run.
 std::shared_ptr<const pipeline::Stage> make_report_stage(const pipeline::Config& config, nlohmann::json run);
 
-/// tile → … → evaluate, outputs in `inputs.out`. Every model is loaded, so that a wrong one is found first.
+/// tile → … → report, outputs in `inputs.out`. Every model is loaded and they are checked against each other
+/// (require_models_fit), so that a wrong one is found first.
 pipeline::Graph make_line(const pipeline::Config& config, const LineInputs& inputs, Engines& engines);
-
-/// The report's node, over the outputs of a finished line; `run` as ReportOptions::run.
-pipeline::Graph make_report(const pipeline::Config& config, const LineInputs& inputs, nlohmann::json run);
 
 }  // namespace vtissue::cli

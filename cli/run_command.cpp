@@ -1,7 +1,4 @@
-#include <spdlog/spdlog.h>
-
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <chrono>
 #include <iostream>
 #include <memory>
@@ -13,7 +10,6 @@
 #include "cli/session.h"
 #include "core/error.h"
 #include "pipeline/run_record.h"
-#include "stages/stitch/provenance.h"
 
 namespace vtissue::cli {
 namespace fs = std::filesystem;
@@ -56,37 +52,15 @@ struct RunArguments {
   }
 };
 
-/// What the report says of the line: the same for a run that computed and one that found all done.
-nlohmann::json describe_for_report(const pipeline::Config& config, const pipeline::Executor& executor) {
-  nlohmann::json warnings = nlohmann::json::array();
-  nlohmann::json stages = nlohmann::json::array();
-  for (const pipeline::StageOutcome& outcome : executor.outcomes()) {
-    for (const std::string& warning : outcome.warnings) warnings.push_back(outcome.name + ": " + warning);
-    stages.push_back({{"name", outcome.name}, {"status", "done"}, {"figures", outcome.reported}});
-  }
-  return {{"warnings", warnings}, {"stages", stages}, {"configuration", stages::public_configuration(config)}};
-}
-
-/// A run that was refused leaves nothing behind, not even a record.
-bool achieved_something(const pipeline::Executor& executor) {
-  using Kind = pipeline::OutcomeKind;
-  const auto& outcomes = executor.outcomes();
-  return std::any_of(outcomes.begin(), outcomes.end(), [](const pipeline::StageOutcome& outcome) {
-    return outcome.kind == Kind::kRan || outcome.kind == Kind::kUpToDate || outcome.kind == Kind::kInterrupted;
-  });
-}
-
 int run(const RunArguments& arguments) {
   Session session(arguments.common);
   const pipeline::Config config = arguments.load_config();
   Engines engines(config, arguments.common.device, session.threads().device);
   const pipeline::Graph line = make_line(config, arguments.inputs, engines);
   const auto started = std::chrono::system_clock::now();
+  const fs::path record_file = arguments.inputs.out / output_names::kRun;
 
-  nlohmann::json for_report;
-  const auto record = [&](const pipeline::Executor& executor, const Error* error) {
-    if (error != nullptr && !achieved_something(executor)) return;
-    for_report = describe_for_report(config, executor);
+  session.run(line, arguments.folders(), record_file, [&](const pipeline::Executor& executor, const Error* error) {
     pipeline::RunInfo info;
     info.software_version = std::string(version());
     info.configuration = config.resolved();
@@ -95,12 +69,9 @@ int run(const RunArguments& arguments) {
     info.interrupted = error != nullptr && error->code() == ErrorCode::kInterrupted;
     info.started = started;
     info.ended = std::chrono::system_clock::now();
-    pipeline::write_run_record(arguments.inputs.out / output_names::kRun, info, executor);
-  };
-  session.run(line, arguments.folders(), record);
+    pipeline::write_run_record(record_file, info, executor);
+  });
   if (arguments.common.dry_run) return 0;
-
-  session.run(make_report(config, arguments.inputs, for_report), arguments.folders());
   for (const char* name : {output_names::kVirtual, output_names::kReport, output_names::kPreview}) {
     std::cout << (arguments.inputs.out / name).string() << '\n';
   }

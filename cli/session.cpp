@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <iostream>
 
+#include "core/error.h"
 #include "pipeline/content_digest.h"
 #include "pipeline/logging.h"
 #include "pipeline/plan.h"
@@ -56,6 +57,12 @@ void say_what_was_done(const pipeline::Executor& executor) {
   }
 }
 
+/// First of all: what is wrong with the other options is said through it.
+const CommonOptions& with_logging(const CommonOptions& options) {
+  pipeline::configure_logging(options.log_format == "json" ? pipeline::LogFormat::kJson : pipeline::LogFormat::kText);
+  return options;
+}
+
 }  // namespace
 
 ThreadShares share_threads(int threads) {
@@ -65,41 +72,52 @@ ThreadShares share_threads(int threads) {
 }
 
 Session::Session(const CommonOptions& options)
-    : options_(options),
+    : options_(with_logging(options)),
       threads_(share_threads(options.resolved_threads())),
       stop_(std::make_unique<pipeline::StopOnSignal>(time_limit(options))),
-      progress_(pipeline::make_progress(options.progress_style())) {
-  pipeline::configure_logging(options.log_format == "json" ? pipeline::LogFormat::kJson : pipeline::LogFormat::kText);
-}
+      progress_(pipeline::make_progress(options.progress_style())) {}
 
 Session::~Session() = default;
 
 void Session::run(const pipeline::Graph& graph, const pipeline::RunFolders& folders,
-                  const std::function<void(const pipeline::Executor&, const Error*)>& recorded) {
+                  const std::filesystem::path& record_file,
+                  const std::function<void(const pipeline::Executor&, const Error*)>& finished) {
   if (options_.dry_run) {
-    print_plan(graph, folders);
+    const auto plans = make_plan(graph, folders);
+    pipeline::check_before_run(graph, plans, folders, record_file, options_.overwrite);
+    print(plans);
     return;
   }
   pipeline::ExecutorOptions executor_options;
   executor_options.resources = {.threads = threads_.io, .in_flight = options_.in_flight};
   executor_options.overwrite = options_.overwrite;
+  executor_options.record_file = record_file;
+  executor_options.finished = finished;
   pipeline::Executor executor(graph, folders, executor_options, *progress_);
-  try {
-    executor.run(stop_->token());
-  } catch (const Error& error) {
-    if (recorded) recorded(executor, &error);
-    throw;
-  }
+  executor.run(stop_->token());
   say_what_was_done(executor);
-  if (recorded) recorded(executor, nullptr);
+}
+
+std::vector<pipeline::NodePlan> Session::make_plan(const pipeline::Graph& graph, const pipeline::RunFolders& folders) {
+  pipeline::DigestCache digests(folders.digests());  // never saved: a plan writes nothing
+  return pipeline::make_plan(graph, folders, digests, stop_->token());
 }
 
 void Session::print_plan(const pipeline::Graph& graph, const pipeline::RunFolders& folders) {
-  pipeline::DigestCache digests;
-  const auto plans = pipeline::make_plan(graph, folders, digests);
+  const auto plans = make_plan(graph, folders);
   for (const pipeline::NodePlan& plan : plans) {
-    graph.node(plan.node).stage->preflight(pipeline::available_inputs(graph, plan.node, plans));
+    if (plan.decision == pipeline::Decision::kUpToDate) continue;
+    try {
+      graph.node(plan.node).stage->preflight(pipeline::available_inputs(graph, plan.node, plans));
+    } catch (Error& error) {
+      error.add_context(plan.name);
+      throw;
+    }
   }
+  print(plans);
+}
+
+void Session::print(const std::vector<pipeline::NodePlan>& plans) const {
   for (const pipeline::NodePlan& plan : plans) {
     std::cout << fmt::format("{:<11} {}", plan.name, pipeline::to_string(plan.decision));
     if (!plan.reasons.empty()) std::cout << fmt::format(": {}", fmt::join(plan.reasons, "; "));

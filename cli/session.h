@@ -1,5 +1,6 @@
 #pragma once
 
+#include <filesystem>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -31,15 +32,18 @@ class Session {
   const CommonOptions& options() const { return options_; }
   ThreadShares threads() const { return threads_; }
 
-  /// Brings the graph's outputs up to date; `recorded` is called with the executor afterwards, also when
-  /// an Error is about to be rethrown (its text is given then). Says on stderr what ran.
+  /// Brings the graph's outputs up to date; `record_file` and `finished` as in ExecutorOptions. Says on stderr
+  /// what ran. With --dry-run: checks what a run would check first, then as print_plan().
   void run(const pipeline::Graph& graph, const pipeline::RunFolders& folders,
-           const std::function<void(const pipeline::Executor&, const Error* error)>& recorded = {});
+           const std::filesystem::path& record_file = {},
+           const std::function<void(const pipeline::Executor&, const Error* error)>& finished = {});
 
   /// What would run, and why; to stdout. Computes nothing, writes nothing.
   void print_plan(const pipeline::Graph& graph, const pipeline::RunFolders& folders);
 
  private:
+  std::vector<pipeline::NodePlan> make_plan(const pipeline::Graph& graph, const pipeline::RunFolders& folders);
+  void print(const std::vector<pipeline::NodePlan>& plans) const;
   const CommonOptions& options_;
   ThreadShares threads_;
   std::unique_ptr<pipeline::StopOnSignal> stop_;

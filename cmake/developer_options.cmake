@@ -5,6 +5,10 @@ target_compile_options(vtissue_options INTERFACE -Wall -Wextra -Wshadow -Wnon-vi
 if(CMAKE_CXX_COMPILER_ID STREQUAL GNU AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   target_compile_options(vtissue_options INTERFACE -Wno-restrict)
 endif()
+# In a group, GCC takes an unnamed namespace for one of a header.
+if(VTISSUE_UNITY AND CMAKE_CXX_COMPILER_ID STREQUAL GNU)
+  target_compile_options(vtissue_options INTERFACE -Wno-subobject-linkage)
+endif()
 if(VTISSUE_WERROR)
   target_compile_options(vtissue_options INTERFACE -Werror)
 endif()

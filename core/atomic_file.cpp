@@ -40,12 +40,18 @@ void write_all(const fs::path& path, std::span<const std::byte> content) {
   }
 }
 
+/// Where a folder steps while a new one takes its name.
+fs::path aside_name(const fs::path& target) {
+  return target.parent_path() / ("." + target.filename().string() + ".old");
+}
+
 /// rename() replaces a file in one go, but not a folder that has entries: the old one steps aside.
 void replace_folder(const fs::path& temporary, const fs::path& target) {
-  const fs::path aside = target.parent_path() / ("." + target.filename().string() + ".old");
+  const fs::path aside = aside_name(target);
   std::error_code ignored;
   fs::remove_all(aside, ignored);
-  if (fs::exists(target) && ::rename(target.c_str(), aside.c_str()) != 0) throw_output_error(target, "replace", errno);
+  if (fs::exists(target, ignored) && ::rename(target.c_str(), aside.c_str()) != 0)
+    throw_output_error(target, "replace", errno);
   if (::rename(temporary.c_str(), target.c_str()) != 0) {
     const int reason = errno;
     if (fs::exists(aside, ignored)) ::rename(aside.c_str(), target.c_str());
@@ -69,14 +75,25 @@ fs::path temporary_name(const fs::path& target) {
   return target.parent_path() / ("." + target.filename().string() + ".partial");
 }
 
+void remove_leftovers(const fs::path& target) {
+  std::error_code ignored;
+  fs::remove_all(temporary_name(target), ignored);
+  fs::remove_all(aside_name(target), ignored);
+}
+
 void sync_to_disk(const fs::path& path) {
   FileDescriptor file(path, O_RDONLY);
   if (file.value() < 0 || ::fsync(file.value()) != 0) throw_output_error(path, "flush", errno);
 }
 
 void publish(const fs::path& temporary, const fs::path& target) {
-  if (fs::is_directory(temporary)) {
-    for (const auto& entry : fs::recursive_directory_iterator(temporary)) sync_to_disk(entry.path());
+  std::error_code failure;
+  if (fs::is_directory(temporary, failure)) {
+    fs::recursive_directory_iterator entry(temporary, failure);
+    for (; !failure && entry != fs::recursive_directory_iterator(); entry.increment(failure)) {
+      sync_to_disk(entry->path());
+    }
+    if (failure) throw_output_error(temporary, "list", failure.value());
     sync_to_disk(temporary);
     replace_folder(temporary, target);
   } else {

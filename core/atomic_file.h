@@ -11,6 +11,10 @@ namespace vtissue {
 /// has one writer at a time (pipeline/lock.h), so a leftover of a killed run is simply overwritten.
 std::filesystem::path temporary_name(const std::filesystem::path& target);
 
+/// Removes what a killed run may have left beside `target`: its temporary file or folder, and the former
+/// folder that a new one was replacing. What cannot be removed stays.
+void remove_leftovers(const std::filesystem::path& target);
+
 /// Flushes a written file or a folder's entries to the disk. Throws Error kOutput.
 void sync_to_disk(const std::filesystem::path& path);
 

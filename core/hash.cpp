@@ -43,12 +43,15 @@ std::string sha256(std::string_view text) {
   return hash.finish();
 }
 
-std::string sha256_file(const std::filesystem::path& path) {
+std::string sha256_file(const std::filesystem::path& path) { return sha256_file_unless_stopped(path, {}); }
+
+std::string sha256_file_unless_stopped(const std::filesystem::path& path, const std::stop_token& stop) {
   std::ifstream in(path, std::ios::binary);
   if (!in) throw Error(ErrorCode::kBadInput, "{}: cannot be read: {}", path.string(), std::strerror(errno));
   Sha256 hash;
   std::vector<char> buffer(1 << 20);
   while (in) {
+    if (stop.stop_requested()) throw Error(ErrorCode::kInterrupted, "{}: stopped while it was read", path.string());
     in.read(buffer.data(), static_cast<std::streamsize>(buffer.size()));
     hash.update(std::as_bytes(std::span(buffer).first(static_cast<std::size_t>(in.gcount()))));
   }

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 #include <span>
+#include <stop_token>
 #include <string>
 #include <string_view>
 
@@ -31,8 +32,9 @@ class Sha256 {
 
 std::string sha256(std::string_view text);
 
-/// Throws Error kBadInput if the file cannot be read.
+/// Throws Error kBadInput if the file cannot be read; the second kInterrupted once a stop has been asked for.
 std::string sha256_file(const std::filesystem::path& path);
+std::string sha256_file_unless_stopped(const std::filesystem::path& path, const std::stop_token& stop);
 
 /// XXH3-64: checksum of committed parts (damage, not adversaries).
 std::uint64_t checksum64(std::span<const std::byte> bytes);

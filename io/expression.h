@@ -39,6 +39,9 @@ struct SpotTable {
 /// Throws Error kBadInput.
 SpotTable read_visium(const std::filesystem::path& folder);
 
+/// The files of it that read_visium() opens, relative to the folder, sorted. Throws Error kBadInput.
+std::vector<std::filesystem::path> visium_files(const std::filesystem::path& folder);
+
 /// Legacy ST as published for her2st: counts (rows `XxY`, columns gene symbols; .tsv or .tsv.gz) and a
 /// selection table with x, y, pixel_x, pixel_y, selected. Spots with selected = 1, in the order of the
 /// counts. Throws Error kBadInput.

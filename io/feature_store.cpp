@@ -11,7 +11,7 @@ namespace vtissue::io {
 namespace {
 
 constexpr std::string_view kFormat = "vtissue-features";
-constexpr std::int64_t kVersion = 1;
+constexpr std::int64_t kVersion = 2;
 constexpr std::string_view kMadeBy = "vtissue embed or vtissue encode";
 constexpr std::uint64_t kMostChunkRows = 64;
 constexpr std::uint64_t kChunkBytes = 1 << 20;
@@ -66,13 +66,15 @@ struct FeatureWriter::Impl {
   }
 };
 
-FeatureWriter::FeatureWriter(const std::filesystem::path& path, std::span<const TileCell> cells) {
+FeatureWriter::FeatureWriter(const std::filesystem::path& path, std::span<const TileCell> cells,
+                             const std::string& slide_sha256) {
   if (std::ranges::adjacent_find(cells, std::ranges::greater_equal{}) != cells.end()) {
     throw std::logic_error("FeatureWriter: cells are not sorted and unique");
   }
   hdf5::File file = hdf5::File::create(path);
   hdf5::Group root = file.root();
   hdf5::write_format(root, kFormat, kVersion);
+  root.set_string("slide_sha256", slide_sha256);
   std::vector<std::int32_t> numbers;
   numbers.reserve(2 * cells.size());
   for (const TileCell cell : cells) numbers.insert(numbers.end(), {cell.column, cell.row});
@@ -136,6 +138,7 @@ struct FeatureReader::Impl {
     hdf5::Dataset values, valid;
   };
   hdf5::File file;
+  std::string slide_sha256;
   std::vector<TileCell> cells;
   std::map<std::string, Set, std::less<>> sets;
 
@@ -152,7 +155,7 @@ FeatureReader::FeatureReader(const std::filesystem::path& path) {
   hdf5::File file = hdf5::File::open(path);
   const hdf5::Group root = file.root();
   hdf5::require_format(root, kFormat, kVersion, kMadeBy);
-  impl_.reset(new Impl{std::move(file), {}, {}});
+  impl_.reset(new Impl{std::move(file), root.required_string("slide_sha256"), {}, {}});
 
   const hdf5::Dataset cells = root.dataset("cells");
   if (cells.shape().size() != 2) cells.place().fail("is not an array [tiles, 2]");
@@ -186,6 +189,8 @@ FeatureReader::FeatureReader(const std::filesystem::path& path) {
 FeatureReader::~FeatureReader() = default;
 
 const std::vector<TileCell>& FeatureReader::cells() const { return impl_->cells; }
+
+const std::string& FeatureReader::slide_sha256() const { return impl_->slide_sha256; }
 
 std::vector<FeatureSetInfo> FeatureReader::sets() const {
   std::vector<FeatureSetInfo> infos;

@@ -25,8 +25,9 @@ struct FeatureSetInfo {
 /// Writes the sets one after another, rows in the canonical order of the cells. Single thread.
 class FeatureWriter {
  public:
-  /// `cells` sorted and unique. A file that was not finish()ed is removed. Throws Error kOutput.
-  FeatureWriter(const std::filesystem::path& path, std::span<const TileCell> cells);
+  /// `cells` sorted and unique; `slide_sha256` as in tiles.h5, empty if unknown. A file that was not finish()ed is
+  /// removed. Throws Error kOutput.
+  FeatureWriter(const std::filesystem::path& path, std::span<const TileCell> cells, const std::string& slide_sha256);
   ~FeatureWriter();
   FeatureWriter(const FeatureWriter&) = delete;
   FeatureWriter& operator=(const FeatureWriter&) = delete;
@@ -55,6 +56,8 @@ class FeatureReader {
   FeatureReader& operator=(const FeatureReader&) = delete;
 
   const std::vector<TileCell>& cells() const;
+  /// Of the slide that the tiles lie on; empty if the writer did not know it.
+  const std::string& slide_sha256() const;
   std::vector<FeatureSetInfo> sets() const;  ///< in alphabetical order
   /// Throws Error kBadInput if there is no such set.
   FeatureSetInfo info(std::string_view set) const;

@@ -55,6 +55,33 @@ std::string innermost_reason() {
   place.fail_with_reason("cannot be read");
 }
 
+/// HDF5 takes a chunk for whole whatever a filter gives back, so the size that LZF checks must be the chunk's.
+void require_lzf_fits(hid_t dataset, const Place& place) {
+  const Handle list(H5Dget_create_plist(dataset), H5Pclose);
+  if (H5Pget_layout(list.get()) != H5D_CHUNKED) return;
+  const int filters = H5Pget_nfilters(list.get());
+  for (int i = 0; i < filters; ++i) {
+    std::array<unsigned, 8> parameters{};
+    std::size_t count = parameters.size();
+    unsigned flags = 0, configuration = 0;
+    if (H5Pget_filter2(list.get(), static_cast<unsigned>(i), &flags, &count, parameters.data(), 0, nullptr,
+                       &configuration) != kLzfFilter) {
+      continue;
+    }
+    std::array<hsize_t, H5S_MAX_RANK> chunk{};
+    const int rank = H5Pget_chunk(list.get(), H5S_MAX_RANK, chunk.data());
+    const Handle type(H5Dget_type(dataset), H5Tclose);
+    std::vector<std::uint64_t> factors(chunk.begin(), chunk.begin() + std::max(rank, 0));
+    factors.push_back(H5Tget_size(type.get()));
+    if (count < 3 || parameters[2] != product(factors)) {
+      place.fail(
+          fmt::format("is compressed by LZF for chunks of {} bytes, but its chunks have {}; the file is damaged, "
+                      "copy or make it again",
+                      count < 3 ? 0 : parameters[2], product(factors)));
+    }
+  }
+}
+
 Handle file_access_list() {
   Handle list = property_list(H5P_FILE_ACCESS);
   H5Pset_libver_bounds(list.get(), H5F_LIBVER_V18, H5F_LIBVER_V18);
@@ -140,6 +167,7 @@ Dataset::Dataset(Handle handle, Place place) : Object(std::move(handle), std::mo
   const Handle space(H5Dget_space(id()), H5Sclose);
   if (!type || !space) place_.fail_with_reason("type or shape cannot be read");
   kind_ = kind_of(type.get());
+  element_bytes_ = std::max<std::uint64_t>(1, H5Tget_size(type.get()));
   if (H5Sget_simple_extent_type(space.get()) == H5S_NULL) {
     shape_ = {0};
   } else {
@@ -167,9 +195,9 @@ void Dataset::require_plausible() const {
   // Compression gains at most a factor of 1032 with deflate; a header that claims far more is lying.
   constexpr std::uint64_t kBestCompression = 4096;
   const std::uint64_t most = place_.file_bytes * kBestCompression + (1 << 20);
-  if (elements() > most) {
-    place_.fail(
-        fmt::format("claims {} elements, more than a file of {} bytes can hold", elements(), place_.file_bytes));
+  if (product(std::array{elements(), element_bytes_}) > most) {
+    place_.fail(fmt::format("claims {} elements of {} bytes, more than a file of {} bytes can hold", elements(),
+                            element_bytes_, place_.file_bytes));
   }
 }
 
@@ -193,6 +221,7 @@ std::pair<Handle, Handle> Dataset::select_rows(std::uint64_t first, std::uint64_
 
 void Dataset::read_block(hid_t memory_type, std::uint64_t first, std::uint64_t count, void* out) const {
   const ApiLock lock;
+  require_lzf_fits(id(), place_);
   herr_t status = 0;
   if (shape_.empty()) {
     status = H5Dread(id(), memory_type, H5S_ALL, H5S_ALL, H5P_DEFAULT, out);
@@ -207,6 +236,7 @@ std::vector<std::string> Dataset::read_strings() const {
   const ApiLock lock;
   if (kind_ != TypeKind::kString) place_.fail("does not hold strings");
   require_plausible();
+  require_lzf_fits(id(), place_);
   const Handle type(H5Dget_type(id()), H5Tclose);
   const Handle space(H5Dget_space(id()), H5Sclose);
   return read_string_values(type.get(), space.get(), elements(), place_, [&](hid_t memory_type, void* out) {

@@ -134,7 +134,7 @@ class Dataset : public Object {
   }
   void write_block(hid_t memory_type, std::uint64_t first, std::uint64_t count, const void* values);
 
-  /// Error if it claims more than a file of this size can hold: checked before memory is allocated.
+  /// Error if its elements' bytes are more than a file of this size can hold: checked before memory is allocated.
   void require_plausible() const;
   /// Error unless the shape is as given.
   void require_shape(std::span<const std::uint64_t> shape) const;
@@ -145,6 +145,7 @@ class Dataset : public Object {
   /// Data spaces that select rows of axis 0: of memory, of the file.
   std::pair<Handle, Handle> select_rows(std::uint64_t first, std::uint64_t count) const;
   std::vector<std::uint64_t> shape_;
+  std::uint64_t element_bytes_ = 1;  ///< of the file's type
   TypeKind kind_ = TypeKind::kOther;
 };
 

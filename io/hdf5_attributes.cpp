@@ -1,5 +1,7 @@
 #include "io/hdf5_detail.h"
 
+#include <array>
+
 namespace vtissue::io::hdf5 {
 namespace {
 
@@ -18,6 +20,11 @@ std::optional<OpenAttribute> open_attribute(hid_t object, const std::string& nam
   open.elements = H5Sget_simple_extent_type(open.space.get()) == H5S_NULL ? 0 : product(shape_of(open.space.get()));
   constexpr std::uint64_t kMostElements = 1 << 24;
   if (open.elements > kMostElements) place.fail(fmt::format("attribute '{}' has {} elements", name, open.elements));
+  // Attributes are stored as they are: one larger than the file is damage, not a reason to ask for memory.
+  const std::uint64_t bytes = product(std::array{open.elements, std::uint64_t{H5Tget_size(open.type.get())}});
+  if (bytes > place.file_bytes && place.code == ErrorCode::kBadInput) {
+    place.fail(fmt::format("attribute '{}' claims {} bytes, more than a file of {}", name, bytes, place.file_bytes));
+  }
   return open;
 }
 

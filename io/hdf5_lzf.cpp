@@ -2,6 +2,7 @@
 
 #include <hdf5.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -12,19 +13,20 @@
 namespace vtissue::io::hdf5 {
 namespace {
 
-constexpr H5Z_filter_t kLzfFilter = 32000;
-
 /// A control byte below 32 announces that many literals and one more. Any other is a copy: its upper
 /// three bits are the length less 2 (7: a byte of further length follows), its lower five with the next
-/// byte the distance less 1. Nothing if the stream is damaged.
-std::optional<std::vector<std::uint8_t>> decode_lzf(std::span<const std::uint8_t> in) {
+/// byte the distance less 1. Nothing if the stream is damaged or does
+/// not give `size` bytes exactly.
+std::optional<std::vector<std::uint8_t>> decode_lzf(std::span<const std::uint8_t> in, std::size_t size) {
   constexpr unsigned kLiterals = 32, kLongCopy = 7;
   std::vector<std::uint8_t> out;
+  // A stream gives at most 264 bytes for each of its own three; a claim of more is not worth the memory.
+  out.reserve(std::min(size, in.size() * 88));
   for (std::size_t at = 0; at < in.size();) {
     const unsigned control = in[at++];
     if (control < kLiterals) {
       const std::size_t count = control + 1;
-      if (count > in.size() - at) return std::nullopt;
+      if (count > in.size() - at || count > size - out.size()) return std::nullopt;
       out.insert(out.end(), in.begin() + static_cast<std::ptrdiff_t>(at),
                  in.begin() + static_cast<std::ptrdiff_t>(at + count));
       at += count;
@@ -37,18 +39,20 @@ std::optional<std::vector<std::uint8_t>> decode_lzf(std::span<const std::uint8_t
     }
     if (at >= in.size()) return std::nullopt;
     const std::size_t distance = (static_cast<std::size_t>(control & 31) << 8 | in[at++]) + 1;
-    if (distance > out.size()) return std::nullopt;
+    if (distance > out.size() || length + 2 > size - out.size()) return std::nullopt;
     // Byte by byte: a copy may overlap what it makes.
     for (std::size_t i = 0; i < length + 2; ++i) out.push_back(out[out.size() - distance]);
   }
+  if (out.size() != size) return std::nullopt;
   return out;
 }
 
-std::size_t filter(unsigned flags, std::size_t, const unsigned*, std::size_t bytes, std::size_t* buffer_size,
-                   void** buffer) {
-  if ((flags & H5Z_FLAG_REVERSE) == 0) return 0;
+std::size_t filter(unsigned flags, std::size_t parameters, const unsigned* values, std::size_t bytes,
+                   std::size_t* buffer_size, void** buffer) {
+  // The third parameter is the size of a chunk; without it nothing would tell a chunk that is cut short.
+  if ((flags & H5Z_FLAG_REVERSE) == 0 || parameters < 3) return 0;
   try {
-    const auto decoded = decode_lzf({static_cast<const std::uint8_t*>(*buffer), bytes});
+    const auto decoded = decode_lzf({static_cast<const std::uint8_t*>(*buffer), bytes}, values[2]);
     if (!decoded || decoded->empty()) return 0;
     void* memory = H5allocate_memory(decoded->size(), false);
     if (memory == nullptr) return 0;

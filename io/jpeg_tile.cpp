@@ -2,11 +2,13 @@
 
 #include <csetjmp>
 #include <cstdio>
-#include <cstdlib>
+#include <exception>
 #include <stdexcept>
 #include <string>
 
 #include <jpeglib.h>
+// after jpeglib.h
+#include <jerror.h>
 
 #include "core/error.h"
 
@@ -20,6 +22,44 @@ struct ErrorState {
   std::jmp_buf escape;
   char message[JMSG_LENGTH_MAX];
 };
+
+/// Where a stream goes. Not jpeg_mem_dest(): after an error that one leaves its caller with a pointer to a buffer it
+/// may have freed already.
+struct Destination {
+  jpeg_destination_mgr manager;  // first: libjpeg hands it back as this
+  std::vector<std::byte>* out;
+};
+
+/// An exception must not cross libjpeg.
+bool resize(std::vector<std::byte>& bytes, std::size_t size) noexcept {
+  try {
+    bytes.resize(size);
+    return true;
+  } catch (const std::exception&) {
+    return false;
+  }
+}
+
+/// Makes room for `more` bytes behind the `used` ones.
+void make_room(j_compress_ptr jpeg, std::size_t used, std::size_t more) {
+  auto* const destination = reinterpret_cast<Destination*>(jpeg->dest);
+  if (!resize(*destination->out, used + more)) ERREXIT1(jpeg, JERR_OUT_OF_MEMORY, 0);
+  destination->manager.next_output_byte = reinterpret_cast<JOCTET*>(destination->out->data() + used);
+  destination->manager.free_in_buffer = more;
+}
+
+void begin_stream(j_compress_ptr jpeg) { make_room(jpeg, 0, 1 << 14); }
+
+boolean grow_stream(j_compress_ptr jpeg) {
+  const std::size_t used = reinterpret_cast<Destination*>(jpeg->dest)->out->size();
+  make_room(jpeg, used, used);
+  return TRUE;
+}
+
+void end_stream(j_compress_ptr jpeg) {
+  auto* const destination = reinterpret_cast<Destination*>(jpeg->dest);
+  destination->out->resize(destination->out->size() - destination->manager.free_in_buffer);
+}
 
 [[noreturn]] void escape(j_common_ptr info) {
   auto* const state = reinterpret_cast<ErrorState*>(info->err);
@@ -47,11 +87,15 @@ void configure(jpeg_compress_struct& jpeg, int width, int height, int quality) {
   jpeg.write_Adobe_marker = FALSE;
 }
 
-/// libjpeg leaves by longjmp: nothing with a destructor lives in this frame. Returns false on error;
-/// *buffer is malloc'd either way or null.
+/// libjpeg leaves by longjmp: nothing with a destructor lives in this frame. Returns false on error; `out` then holds
+/// nothing of use.
 bool compress(Stream stream, const std::uint8_t* rgb, int width, int height, int quality, ErrorState* errors,
-              unsigned char** buffer, unsigned long* bytes) {
+              std::vector<std::byte>* out) {
   jpeg_compress_struct jpeg;
+  Destination destination{{}, out};
+  destination.manager.init_destination = begin_stream;
+  destination.manager.empty_output_buffer = grow_stream;
+  destination.manager.term_destination = end_stream;
   jpeg.err = jpeg_std_error(&errors->manager);
   errors->manager.error_exit = escape;
   errors->manager.output_message = ignore_message;
@@ -60,7 +104,7 @@ bool compress(Stream stream, const std::uint8_t* rgb, int width, int height, int
     return false;
   }
   jpeg_create_compress(&jpeg);
-  jpeg_mem_dest(&jpeg, buffer, bytes);
+  jpeg.dest = &destination.manager;
   configure(jpeg, width, height, quality);
   jpeg.write_JFIF_header = stream == Stream::kFile ? TRUE : FALSE;
   if (stream == Stream::kTables) {
@@ -87,14 +131,10 @@ std::vector<std::byte> encode(Stream stream, std::span<const std::uint8_t> rgb, 
     throw std::invalid_argument("JPEG: pixels do not fit the size");
   }
   ErrorState errors;
-  unsigned char* buffer = nullptr;
-  unsigned long bytes = 0;
-  const bool done = compress(stream, rgb.data(), width, height, quality, &errors, &buffer, &bytes);
-  const auto* const begin = reinterpret_cast<const std::byte*>(buffer);
   std::vector<std::byte> encoded;
-  if (done) encoded.assign(begin, begin + bytes);
-  std::free(buffer);
-  if (!done) throw Error(ErrorCode::kOutput, "JPEG of {} x {} px: {}", width, height, errors.message);
+  if (!compress(stream, rgb.data(), width, height, quality, &errors, &encoded)) {
+    throw Error(ErrorCode::kOutput, "JPEG of {} x {} px: {}", width, height, errors.message);
+  }
   return encoded;
 }
 

@@ -20,7 +20,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kFormat = "vtissue-latents";
-constexpr int kFormatVersion = 1;
+constexpr int kFormatVersion = 2;
 constexpr int kMaximumSide = 4096;  // of anything in the index; larger numbers are damage
 
 std::string part_name(std::size_t part) { return fmt::format("part-{:05}.safetensors", part); }
@@ -111,10 +111,16 @@ void LatentWriter::finish() {
     parts.push_back(
         {{"file", part_name(i)}, {"tiles", parts_[i].tiles}, {"bytes", parts_[i].bytes}, {"sha256", parts_[i].sha256}});
   }
-  const nlohmann::json index = {{"format", kFormat},          {"format_version", kFormatVersion},
-                                {"channels", info_.channels}, {"size", info_.size},
-                                {"tile_px", info_.tile_px},   {"seed", info_.seed},
-                                {"tiles", cells_.size()},     {"parts", parts}};
+  const nlohmann::json index = {{"format", kFormat},
+                                {"format_version", kFormatVersion},
+                                {"channels", info_.channels},
+                                {"size", info_.size},
+                                {"tile_px", info_.tile_px},
+                                {"seed", info_.seed},
+                                {"slide_sha256", info_.slide_sha256},
+                                {"tiles", cells_.size()},
+                                {"parts", parts},
+                                {"made_by", info_.made_by}};
   write_file_atomically(folder_ / "index.json", index.dump(1) + "\n");
 }
 
@@ -185,8 +191,13 @@ void LatentReader::Impl::open(const fs::path& folder) {
     throw Error(ErrorCode::kBadInput, "format version {}; this program reads {}; run synthesize again",
                 index.at("format_version").dump(), kFormatVersion);
   }
-  info = {bounded(index, "channels"), bounded(index, "size"), bounded(index, "tile_px"),
-          index.at("seed").get<std::uint64_t>()};
+  info = {bounded(index, "channels"),
+          bounded(index, "size"),
+          bounded(index, "tile_px"),
+          index.at("seed").get<std::uint64_t>(),
+          index.at("slide_sha256").get<std::string>(),
+          index.value("made_by", nlohmann::json::object())};
+  if (!info.made_by.is_object()) throw Error(ErrorCode::kBadInput, "made_by is not an object");
   const auto tiles = index.at("tiles").get<std::size_t>();
   const nlohmann::json& entries = index.at("parts");
   const std::size_t expected = tiles / kLatentPartTiles + (tiles % kLatentPartTiles != 0 ? 1 : 0);

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <span>
 #include <string>
 #include <vector>
@@ -13,17 +14,20 @@
 /// `latents/`, the result of synthesis: index.json and part-00000.safetensors, part-00001… of up to
 /// kLatentPartTiles tiles each, in the canonical order of the cells. A part holds "latents" F16
 /// [n, channels, size, size] and "cells" I32 [n, 2] as (column, row). The index names format, version,
-/// channels, size, tile_px, seed, the number of tiles, and of each part its file, tiles, bytes and SHA-256.
-/// Equal content gives equal bytes.
+/// channels, size, tile_px, seed, the slide's SHA-256, what made them, the number of tiles, and of each part its file,
+/// tiles, bytes and SHA-256. Equal content gives equal bytes.
 namespace vtissue::io {
 
 inline constexpr std::size_t kLatentPartTiles = 1024;
 
 struct LatentStoreInfo {
   int channels = 0;
-  int size = 0;            ///< side of a tile in latents
-  int tile_px = 0;         ///< side of a tile in pixels at the target µm/px
-  std::uint64_t seed = 0;  ///< of the initial noise
+  int size = 0;              ///< side of a tile in latents
+  int tile_px = 0;           ///< side of a tile in pixels at the target µm/px
+  std::uint64_t seed = 0;    ///< of the initial noise
+  std::string slide_sha256;  ///< of the slide that the tiles lie on; empty if unknown
+  /// What made them: "settings" of the synthesis, "models" as role → {"name", "sha256"}. An object; empty: not stated.
+  nlohmann::json made_by = nlohmann::json::object();
   bool operator==(const LatentStoreInfo&) const = default;
 };
 

@@ -130,13 +130,15 @@ std::vector<std::uint8_t> apply_weights(const SpotWeights& weights, std::span<co
   return valid;
 }
 
+bool lies_on(Size<Level0Px> slide, double x, double y) {
+  return x >= 0 && y >= 0 && x < static_cast<double>(slide.width) && y < static_cast<double>(slide.height);
+}
+
 SpotPlacement check_placement(const SpotTable& spots, Size<Level0Px> slide, std::optional<double> mpp,
                               std::string_view source) {
   SpotPlacement placement;
   for (std::size_t i = 0; i < spots.x.size(); ++i) {
-    const bool inside = spots.x[i] >= 0 && spots.y[i] >= 0 && spots.x[i] < static_cast<double>(slide.width) &&
-                        spots.y[i] < static_cast<double>(slide.height);
-    if (!inside) ++placement.outside;
+    if (!lies_on(slide, spots.x[i], spots.y[i])) ++placement.outside;
   }
   if (static_cast<double>(placement.outside) > kMostOutside * static_cast<double>(spots.x.size())) {
     const auto [left, right] = std::ranges::minmax(spots.x);

@@ -54,6 +54,9 @@ SpotWeights map_spots(const SpotTable& spots, const TileSquares& tiles, const Sp
 std::vector<std::uint8_t> apply_weights(const SpotWeights& weights, std::span<const float> values, std::size_t width,
                                         std::vector<float>& out);
 
+/// Whether a spot's centre is on the slide.
+bool lies_on(Size<Level0Px> slide, double x, double y);
+
 /// How the spots lie on the slide.
 struct SpotPlacement {
   std::size_t outside = 0;               ///< spots whose centre is not on the slide

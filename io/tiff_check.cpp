@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <fstream>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <set>
@@ -18,8 +19,12 @@ namespace {
 
 constexpr std::uint16_t kStripOffsets = 273, kStripByteCounts = 279, kTileOffsets = 324, kTileByteCounts = 325;
 
-/// Walks the directories of a classic TIFF or BigTIFF. libtiff is not used here because it repairs
-/// what this is looking for: it estimates missing byte counts and stops quietly at a lost directory.
+constexpr std::uint16_t kNdpiFormatFlag = 65420;  // Hamamatsu's; in the first directory of every NDPI
+
+/// Walks the directories of a classic TIFF, a BigTIFF or an NDPI: classic by its number, but offsets of directories
+/// have 64 bits, and the upper halves of a directory's values and offsets follow behind it, a 32-bit word an entry.
+/// libtiff is not used here because it repairs what this is looking for: it estimates missing byte counts and stops
+/// quietly at a lost directory.
 class TiffWalk {
  public:
   explicit TiffWalk(const std::filesystem::path& path)
@@ -37,6 +42,7 @@ class TiffWalk {
     std::uint16_t type = 0;
     std::uint64_t count = 0;
     std::uint64_t offset = 0;
+    std::uint64_t upper = 0;  ///< to be added to a single value that stands in the entry
   };
 
   bool read_header(std::uint64_t* first_directory) {
@@ -50,7 +56,9 @@ class TiffWalk {
     if (!little && !big_endian_) return false;
     const std::uint64_t version = decode(header.data() + 2, 2);
     if (version == 42) {
-      *first_directory = decode(header.data() + 4, 4);
+      const std::uint64_t long_offset = decode(header.data() + 4, 8);
+      ndpi_ = got >= 12 && is_ndpi_directory(long_offset);
+      *first_directory = ndpi_ ? long_offset : decode(header.data() + 4, 4);
       return true;
     }
     if (version == 43 && got == 16) {
@@ -61,26 +69,55 @@ class TiffWalk {
     return false;
   }
 
+  /// A classic TIFF that is no NDPI has any bytes where this looks, so nothing is refused here.
+  bool is_ndpi_directory(std::uint64_t offset) {
+    if (offset < 8 || offset > file_bytes_ || file_bytes_ - offset < 2) return false;
+    const std::uint64_t entries = value_at(offset, 2, "a directory");
+    if (entries * 12 > file_bytes_ - offset - 2) return false;
+    const std::vector<unsigned char> table = bytes_at(offset + 2, entries * 12, "a directory");
+    for (std::uint64_t i = 0; i < entries; ++i) {
+      if (decode(table.data() + i * 12, 2) == kNdpiFormatFlag) return true;
+    }
+    return false;
+  }
+
+  /// Upper halves of an NDPI directory's values; zeros where what follows it cannot be that.
+  std::vector<std::uint64_t> upper_halves(std::uint64_t offset, std::uint64_t entries) {
+    constexpr std::uint64_t kMostUpper = 0xffff;  // 256 TiB
+    std::vector<std::uint64_t> upper(entries, 0);
+    if (!ndpi_ || offset > file_bytes_ || entries * 4 > file_bytes_ - offset) return upper;
+    const std::vector<unsigned char> words = bytes_at(offset, entries * 4, "a directory");
+    for (std::uint64_t i = 0; i < entries; ++i) {
+      upper[i] = decode(words.data() + i * 4, 4);
+      if (upper[i] > kMostUpper) return std::vector<std::uint64_t>(entries, 0);
+    }
+    return upper;
+  }
+
   /// Returns the offset of the next directory.
   std::uint64_t check_directory(std::uint64_t offset) {
     const std::uint64_t count_bytes = big_tiff_ ? 8 : 2, entry_bytes = big_tiff_ ? 20 : 12, word = big_tiff_ ? 8 : 4;
+    const std::uint64_t next_bytes = big_tiff_ || ndpi_ ? 8 : 4;
     const std::uint64_t entries = value_at(offset, count_bytes, "a directory");
     if (entries > (file_bytes_ / entry_bytes)) refuse("a directory", offset + count_bytes + entries * entry_bytes);
     const std::vector<unsigned char> table =
-        bytes_at(offset + count_bytes, entries * entry_bytes + word, "a directory");
+        bytes_at(offset + count_bytes, entries * entry_bytes + next_bytes, "a directory");
+    const std::vector<std::uint64_t> upper =
+        upper_halves(offset + count_bytes + entries * entry_bytes + next_bytes, entries);
     std::optional<Array> offsets, counts;
     for (std::uint64_t i = 0; i < entries; ++i) {
       const unsigned char* const entry = table.data() + i * entry_bytes;
       const auto tag = static_cast<std::uint16_t>(decode(entry, 2));
-      Array array{static_cast<std::uint16_t>(decode(entry + 2, 2)), decode(entry + 4, word), 0};
+      Array array{static_cast<std::uint16_t>(decode(entry + 2, 2)), decode(entry + 4, word), 0, 0};
       const std::uint64_t in_entry = offset + count_bytes + i * entry_bytes + 4 + word;
       const bool is_inline = element_bytes(array.type) * array.count <= word;
-      array.offset = is_inline ? in_entry : decode(entry + 4 + word, word);
+      array.offset = is_inline ? in_entry : decode(entry + 4 + word, word) + (upper[i] << 32);
+      if (is_inline && array.count == 1) array.upper = upper[i] << 32;
       if (tag == kStripOffsets || tag == kTileOffsets) offsets = array;
       if (tag == kStripByteCounts || tag == kTileByteCounts) counts = array;
     }
     if (offsets && counts && offsets->count == counts->count) check_data(*offsets, *counts);
-    return decode(table.data() + entries * entry_bytes, word);
+    return decode(table.data() + entries * entry_bytes, next_bytes);
   }
 
   void check_data(const Array& offsets, const Array& counts) {
@@ -90,9 +127,12 @@ class TiffWalk {
     const auto lengths = array_bytes(counts, count_bytes);
     std::uint64_t reach = 0;
     for (std::uint64_t i = 0; i < offsets.count; ++i) {
-      const std::uint64_t length = decode(lengths.data() + i * count_bytes, count_bytes);
+      const std::uint64_t length = decode(lengths.data() + i * count_bytes, count_bytes) + counts.upper;
       if (length == 0) continue;  // a tile that was never written
-      reach = std::max(reach, decode(begins.data() + i * offset_bytes, offset_bytes) + length);
+      const std::uint64_t begin = decode(begins.data() + i * offset_bytes, offset_bytes) + offsets.upper;
+      reach = std::max(reach, length > std::numeric_limits<std::uint64_t>::max() - begin
+                                  ? std::numeric_limits<std::uint64_t>::max()
+                                  : begin + length);
     }
     if (reach > file_bytes_) refuse("tile data", reach);
   }
@@ -146,6 +186,7 @@ class TiffWalk {
   std::uint64_t file_bytes_;
   bool big_endian_ = false;
   bool big_tiff_ = false;
+  bool ndpi_ = false;
 };
 
 }  // namespace

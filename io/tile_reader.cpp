@@ -19,6 +19,11 @@ std::int64_t target_extent(std::int64_t level0_px, double scale) {
 
 }  // namespace
 
+Size<TargetPx> size_at(Size<Level0Px> slide, double source_mpp, double target_mpp) {
+  const double scale = target_mpp / source_mpp;
+  return {target_extent(slide.width, scale), target_extent(slide.height, scale)};
+}
+
 TileReader::TileReader(std::shared_ptr<const SlideReader> slide, double target_mpp) : slide_(std::move(slide)) {
   const SlideInfo& info = slide_->info();
   if (!info.mpp)

@@ -7,6 +7,9 @@
 
 namespace vtissue::io {
 
+/// Size at `target_mpp` of a slide with `source_mpp`: whole pixels that lie on it.
+Size<TargetPx> size_at(Size<Level0Px> slide, double source_mpp, double target_mpp);
+
 /// A slide seen at a target µm/px: the level is chosen and area-resampled as formats.md 1.5 says, so
 /// that neighbouring boxes fit without a seam: a box's pixels do not depend on how the slide is cut.
 /// Thread-safe.

@@ -6,12 +6,37 @@
 #include <stdexcept>
 
 #include "io/hdf5.h"
+#include "io/tile_reader.h"
 
 namespace vtissue::io {
 namespace {
 
 constexpr std::string_view kFormat = "vtissue-tiles";
 constexpr std::int64_t kVersion = 1;
+constexpr std::int64_t kLargestSide = 10'000'000;  // pixels; libvips has the same limit
+
+/// Stages lay tiles out in arrays of the slide's size: a tile that lies elsewhere would be written beside them.
+std::string misplaced(const TileSet& tiles) {
+  for (const std::int64_t side : {tiles.slide_size.width, tiles.slide_size.height}) {
+    if (side > kLargestSide)
+      return fmt::format("a side of the slide is {} px, at most {} is possible", side, kLargestSide);
+  }
+  const Size<TargetPx> expected = size_at(tiles.slide_size, tiles.source_mpp, tiles.target_mpp);
+  if (expected != tiles.target_size) {
+    return fmt::format("target_size is {} x {}, but a slide of {} x {} px has {} x {} at {} instead of {} µm/px",
+                       tiles.target_size.width, tiles.target_size.height, tiles.slide_size.width,
+                       tiles.slide_size.height, expected.width, expected.height, tiles.target_mpp, tiles.source_mpp);
+  }
+  for (const TileCell cell : tiles.cells) {
+    const Point<TargetPx> origin = tiles.origin(cell);
+    if (origin.x >= expected.width || origin.y >= expected.height || origin.x + tiles.tile_px <= 0 ||
+        origin.y + tiles.tile_px <= 0) {
+      return fmt::format("tile ({}, {}) lies outside the slide of {} x {} target pixels", cell.column, cell.row,
+                         expected.width, expected.height);
+    }
+  }
+  return {};
+}
 
 /// What is wrong with a tile set; empty if nothing. Reader and writer ask the same questions.
 std::string inconsistency(const TileSet& tiles) {
@@ -38,7 +63,7 @@ std::string inconsistency(const TileSet& tiles) {
                        tiles.mask_size.height);
   }
   if (!std::ranges::all_of(tiles.mask, [](std::uint8_t m) { return m <= 1; })) return "the mask has values above 1";
-  return {};
+  return misplaced(tiles);
 }
 
 }  // namespace

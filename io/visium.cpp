@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -109,14 +110,36 @@ std::optional<double> read_spot_diameter(const fs::path& folder) {
   return found->get<double>();
 }
 
-}  // namespace
-
-SpotTable read_visium(const fs::path& given) {
+/// The folder itself, or its outs/. Throws Error kBadInput if there is none.
+fs::path outs_folder(const fs::path& given) {
   std::error_code error;
   if (!fs::is_directory(given, error)) throw Error(ErrorCode::kBadInput, "{}: no such folder", given.string());
   const bool has_matrix =
       find_file(given, "filtered_feature_bc_matrix.h5") || find_file(given, "filtered_feature_bc_matrix");
-  const fs::path folder = !has_matrix && fs::is_directory(given / "outs", error) ? given / "outs" : given;
+  return !has_matrix && fs::is_directory(given / "outs", error) ? given / "outs" : given;
+}
+
+}  // namespace
+
+std::vector<fs::path> visium_files(const fs::path& given) {
+  const fs::path folder = outs_folder(given);
+  std::vector<fs::path> files = {find_positions(folder)};
+  if (const auto scale = find_file(folder / "spatial", "scalefactors_json.json")) files.push_back(*scale);
+  if (const auto matrix = find_file(folder, "filtered_feature_bc_matrix.h5")) {
+    files.push_back(*matrix);
+  } else if (const auto matrix_folder = find_file(folder, "filtered_feature_bc_matrix")) {
+    std::error_code error;
+    for (const auto& entry : fs::directory_iterator(*matrix_folder, error)) {
+      if (entry.is_regular_file(error)) files.push_back(entry.path());
+    }
+  }
+  for (fs::path& file : files) file = file.lexically_relative(given);
+  std::sort(files.begin(), files.end());
+  return files;
+}
+
+SpotTable read_visium(const fs::path& given) {
+  const fs::path folder = outs_folder(given);
   // The small table first: what is wrong with the folder shows at once.
   const fs::path positions_path = find_positions(folder);
   const Positions positions = read_positions(positions_path);

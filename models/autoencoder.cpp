@@ -100,7 +100,9 @@ class TorchAutoencoder final : public Autoencoder {
       device_->run([&] {
         const at::Tensor latents = to_device(batch.data(), {info_.micro_batch, latent_channels_, h, w}, *device_)
                                        .contiguous(at::MemoryFormat::ChannelsLast);
-        copy_to_host(codec_->decode(latents), std::span(planes).first(rows * image));
+        const at::Tensor images = codec_->decode(latents);
+        require_finite(images, info_.name, "decoded pixels");
+        copy_to_host(images, std::span(planes).first(rows * image));
       });
       for (std::size_t i = 0; i < rows; ++i) {
         quantize_rgb(std::span(planes).subspan(i * image, image),
@@ -124,7 +126,9 @@ class TorchAutoencoder final : public Autoencoder {
       device_->run([&] {
         const at::Tensor images = to_device(batch.data(), {info_.micro_batch, 3, height, width}, *device_)
                                       .contiguous(at::MemoryFormat::ChannelsLast);
-        copy_to_host(codec_->encode(images),
+        const at::Tensor latents = codec_->encode(images);
+        require_finite(latents, info_.name, "encoded latents");
+        copy_to_host(latents,
                      z.subspan(static_cast<std::size_t>(first) * latent, static_cast<std::size_t>(count) * latent));
       });
     });

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "core/error.h"
+#include "models/engine_support.h"
 #include "models/engines.h"
 #include "models/json_value.h"
 #include "models/model_folder.h"
@@ -158,11 +159,7 @@ class StmditDenoiser : public Denoiser {
   }
 
   void add_rows(const at::Tensor& prediction, double t, std::span<const Row> rows, std::span<float> out) const {
-    if (!at::isfinite(prediction).all().item<bool>()) {
-      throw Error(ErrorCode::kModel,
-                  "{}: the prediction at t = {} is not finite; are the weights and the conditions sound?", info_.name,
-                  t);
-    }
+    require_finite(prediction, info_.name, fmt::format("predictions at t = {}", t));
     const auto* from = prediction.const_data_ptr<float>();
     for (const Row& row : rows) {
       const auto weight = static_cast<float>(row.branch.weight);

@@ -22,6 +22,14 @@ at::Tensor to_device(const float* values, at::IntArrayRef shape, const Device& d
   return host.to(torch::Device(device.name()), at::kFloat, /*non_blocking=*/false, /*copy=*/true);
 }
 
+void require_finite(const at::Tensor& tensor, std::string_view model, std::string_view what) {
+  if (at::isfinite(tensor).all().item<bool>()) return;
+  throw Error(
+      ErrorCode::kModel,
+      "{}: {} that are not finite; are the weights and what they are given sound? With bf16 or f16 try dtype f32",
+      model, what);
+}
+
 void copy_to_host(const at::Tensor& tensor, std::span<float> out) {
   const at::Tensor host = tensor.to(at::kCPU, at::kFloat).contiguous();
   std::copy_n(host.const_data_ptr<float>(), out.size(), out.begin());

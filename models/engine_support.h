@@ -21,6 +21,10 @@ void prepare_for_inference(torch::nn::Module& network, const Device& device);
 /// A host array on the device; the array may go when this returns.
 at::Tensor to_device(const float* values, at::IntArrayRef shape, const Device& device);
 
+/// Throws Error kModel that names the model if a value of a network's result is not finite: rounded to a pixel or
+/// compared with a threshold it would pass for one.
+void require_finite(const at::Tensor& tensor, std::string_view model, std::string_view what);
+
 /// The first out.size() values of a result, row-major.
 void copy_to_host(const at::Tensor& tensor, std::span<float> out);
 

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <vector>
 
@@ -25,6 +26,9 @@ std::vector<float> read_scaler(const StateDict& weights, std::string_view name, 
   if (tensor.dim() != 1 || tensor.size(0) != genes) {
     throw Error(ErrorCode::kModel, "{}: {} does not have one value for each of {} genes", weights.path().string(), name,
                 genes);
+  }
+  if (!at::isfinite(tensor).all().item<bool>()) {
+    throw Error(ErrorCode::kModel, "{}: {} has values that are not finite", weights.path().string(), name);
   }
   return {tensor.const_data_ptr<float>(), tensor.const_data_ptr<float>() + genes};
 }
@@ -91,9 +95,10 @@ class DeepSpotPredictor final : public ExpressionPredictor {
           mask.select(1, 0).fill_(true);
         }
         const at::Tensor context = network_->context(x_spot, x_sub, x_neighbors, mask);
-        copy_to_host(at::linear(context, rho_.weight, rho_.bias),
-                     out.subspan(static_cast<std::size_t>(first) * genes_.size(),
-                                 static_cast<std::size_t>(count) * genes_.size()));
+        const at::Tensor scaled = at::linear(context, rho_.weight, rho_.bias);
+        require_finite(scaled, info_.name, "predicted values");
+        copy_to_host(scaled, out.subspan(static_cast<std::size_t>(first) * genes_.size(),
+                                         static_cast<std::size_t>(count) * genes_.size()));
       });
     });
     unscale(out);
@@ -121,6 +126,10 @@ class DeepSpotPredictor final : public ExpressionPredictor {
     for (std::size_t i = 0; i < out.size(); ++i) {
       const std::size_t gene = i % genes_.size();
       const float value = mean_.empty() ? out[i] : out[i] * scale_[gene] + mean_[gene];
+      if (!std::isfinite(value)) {
+        throw Error(ErrorCode::kModel, "{}: {} predicted for {}; is the scaling of the weights sound?", info_.name,
+                    value, genes_[gene]);
+      }
       out[i] = std::max(value, 0.0f);
     }
   }

@@ -91,6 +91,7 @@ class CancerFoundationEncoder final : public GeneEncoder {
                                    .expand({info_.micro_batch, width});
         const at::Tensor hidden = network_->forward(ids, to_device(batch.data(), {info_.micro_batch, width}, *device_),
                                                     /*padded=*/false);
+        require_finite(hidden, info_.name, "gene embeddings");
         const auto part = [&](std::span<float> out, std::size_t size) {
           return out.subspan(static_cast<std::size_t>(first) * size, static_cast<std::size_t>(count) * size);
         };

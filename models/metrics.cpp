@@ -34,6 +34,19 @@ at::Tensor matrix(const FeatureSet& set) {
   return at::from_blob(const_cast<float*>(set.values.data()), {set.n, set.dim}, at::kFloat).to(at::kDouble);
 }
 
+/// Sum of all values of a matrix, the same for any number of threads: LibTorch gives each row to one thread, but would
+/// split a sum over everything by their number.
+double total(const at::Tensor& matrix) {
+  const at::Tensor rows = matrix.sum(-1).contiguous();
+  const double* const values = rows.const_data_ptr<double>();
+  double sum = 0;
+  for (std::int64_t i = 0; i < rows.numel(); ++i) sum += values[i];
+  return sum;
+}
+
+/// Mean of the rows of [n, dim]: a sum along rows of the transposed, for the same reason.
+at::Tensor mean_row(const at::Tensor& x) { return x.t().contiguous().sum(-1) / static_cast<double>(x.size(0)); }
+
 /// A factor F of the covariance, F^T F, with at most dim rows.
 at::Tensor covariance_factor(const at::Tensor& x, const at::Tensor& mean) {
   const at::Tensor centered = (x - mean) / std::sqrt(static_cast<double>(x.size(0) - 1));
@@ -45,14 +58,12 @@ at::Tensor covariance_factor(const at::Tensor& x, const at::Tensor& mean) {
 /// some ten thousand tiles takes a gigabyte.
 double kernel_sum(const at::Tensor& x, const at::Tensor& y, bool same) {
   double sum = 0;
-  const auto kernel = [&](const at::Tensor& products) {
-    return (products / x.size(1) + 1).pow(3).sum().item<double>();
-  };
+  const auto kernel = [&](const at::Tensor& products) { return total((products / x.size(1) + 1).pow(3)); };
   for (std::int64_t first = 0; first < x.size(0); first += kBlockRows) {
     const at::Tensor rows = x.slice(0, first, std::min(first + kBlockRows, x.size(0)));
     sum += kernel(at::mm(rows, y.t()));
   }
-  return same ? sum - kernel(x.square().sum(1)) : sum;
+  return same ? sum - kernel(x.square().sum(1).unsqueeze(1)) : sum;
 }
 
 }  // namespace
@@ -63,15 +74,14 @@ double frechet_distance(const FeatureSet& a, const FeatureSet& b, Device& device
   device.run([&] {
     const at::Tensor xa = matrix(a);
     const at::Tensor xb = matrix(b);
-    const at::Tensor mean_a = xa.mean(0);
-    const at::Tensor mean_b = xb.mean(0);
+    const at::Tensor mean_a = mean_row(xa);
+    const at::Tensor mean_b = mean_row(xb);
     const at::Tensor fa = covariance_factor(xa, mean_a);
     const at::Tensor fb = covariance_factor(xb, mean_b);
     // The trace of the covariances' geometric mean is the sum of the singular values of Fa Fb^T; unlike square roots of
     // eigenvalues of a product this does not lose half the digits when the covariances are singular.
-    const at::Tensor cross = at::linalg_svdvals(at::mm(fa, fb.t())).sum();
-    const at::Tensor result = (mean_a - mean_b).square().sum() + fa.square().sum() + fb.square().sum() - 2 * cross;
-    distance = result.item<double>();
+    const double cross = total(at::linalg_svdvals(at::mm(fa, fb.t())).unsqueeze(1));
+    distance = total((mean_a - mean_b).square().unsqueeze(1)) + total(fa.square()) + total(fb.square()) - 2 * cross;
   });
   return distance;
 }

@@ -41,7 +41,11 @@ nlohmann::json read_json(const fs::path& path) {
 std::string digest(const fs::path& folder, const std::vector<std::string_view>& names) {
   Sha256 hash;
   for (const std::string_view name : names) {
-    hash.update(fmt::format("{} {}\n", name, sha256_file(folder / name)));
+    try {
+      hash.update(fmt::format("{} {}\n", name, sha256_file(folder / name)));
+    } catch (const Error& error) {
+      throw Error(ErrorCode::kModel, "{}", error.what());  // what cannot be read here is a model, not an input
+    }
   }
   return hash.finish();
 }
@@ -65,7 +69,8 @@ ModelFolder ModelFolder::open(const fs::path& folder, std::initializer_list<std:
                               std::initializer_list<std::string_view> more_files) {
   auto impl = std::make_shared<Impl>();
   impl->path = without_trailing_slash(folder);
-  if (!fs::is_directory(impl->path)) {
+  std::error_code unknown;
+  if (!fs::is_directory(impl->path, unknown)) {
     throw Error(ErrorCode::kModel, "{}: no such folder; a model is a folder with {} and {}", folder.string(),
                 kConfigFile, kWeightsFile);
   }
@@ -88,15 +93,15 @@ ModelFolder ModelFolder::open(const fs::path& folder, std::initializer_list<std:
     error.add("{}", (impl->path / kConfigFile).string());
     throw;
   }
-  if (!fs::exists(impl->path / kWeightsFile) && fs::exists(impl->path / kDiffusersWeightsFile)) {
+  if (!fs::exists(impl->path / kWeightsFile, unknown) && fs::exists(impl->path / kDiffusersWeightsFile, unknown)) {
     impl->weights_file = kDiffusersWeightsFile;
   }
   std::vector<std::string_view> hashed = {kConfigFile, impl->weights_file};
-  if (!fs::exists(impl->path / impl->weights_file)) {
+  if (!fs::exists(impl->path / impl->weights_file, unknown)) {
     throw Error(ErrorCode::kModel, "{}: the weights are missing", (impl->path / kWeightsFile).string());
   }
   for (const std::string_view name : more_files) {
-    if (fs::exists(impl->path / name)) hashed.push_back(name);
+    if (fs::exists(impl->path / name, unknown)) hashed.push_back(name);
   }
   impl->info.sha256 = digest(impl->path, hashed);
   return ModelFolder(std::move(impl));

@@ -49,8 +49,10 @@ class VitEncoder final : public MorphologyEncoder {
         const at::Tensor images =
             to_device(batch.data(), {info_.micro_batch, 3, config_.image_px, config_.image_px}, *device_)
                 .contiguous(at::MemoryFormat::ChannelsLast);
-        const at::Tensor features = network_->forward(images);
-        copy_to_host(config_.preprocessing.half_features ? features.to(at::kHalf) : features,
+        at::Tensor embeddings = network_->forward(images);
+        if (config_.preprocessing.half_features) embeddings = embeddings.to(at::kHalf);
+        require_finite(embeddings, info_.name, "embeddings");
+        copy_to_host(embeddings,
                      out.subspan(static_cast<std::size_t>(first) * dim, static_cast<std::size_t>(count) * dim));
       });
     });

@@ -101,6 +101,8 @@ struct Findings {
   std::vector<std::string> missing;
   std::vector<std::string> unknown;
   std::vector<std::string> misshaped;
+  std::vector<std::string> mistyped;
+  std::vector<std::string> not_finite;
 
   std::string text() const {
     std::string result;
@@ -112,6 +114,8 @@ struct Findings {
     add("missing", missing);
     add("unknown", unknown);
     add("misshaped", misshaped);
+    add("of a type that cannot be weights", mistyped);
+    add("with values that are not finite", not_finite);
     return result;
   }
 };
@@ -148,8 +152,12 @@ void load(torch::nn::Module& module, const StateDict& weights, const LoadRules& 
     } else if (tensor.sizes() != target.sizes()) {
       findings.misshaped.push_back(
           fmt::format("{} is {}, not {}", name, shape_text(tensor.sizes()), shape_text(target.sizes())));
+    } else if (target.is_floating_point() && !tensor.is_floating_point()) {
+      // Quantised weights need their scales, complex ones their other half: converted they would be noise.
+      findings.mistyped.push_back(fmt::format("{} is {}", name, at::toString(tensor.scalar_type())));
     } else {
       target.copy_(tensor);
+      if (target.is_floating_point() && !at::isfinite(target).all().item<bool>()) findings.not_finite.push_back(name);
     }
   };
   for (const auto& item : module.named_parameters()) fill(item.key(), item.value());
@@ -160,7 +168,9 @@ void load(torch::nn::Module& module, const StateDict& weights, const LoadRules& 
     findings.unknown.push_back(fmt::format("{} {}", info.name, shape_text(info.shape)));
   }
   if (const std::string text = findings.text(); !text.empty()) {
-    throw Error(ErrorCode::kModel, "{}: the tensors are not those of this network ({}); check config.json beside it",
+    throw Error(ErrorCode::kModel,
+                "{}: the tensors are not those of this network or damaged ({}); check config.json beside it "
+                "and fetch the file again",
                 weights.path().string(), text);
   }
 }

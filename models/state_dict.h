@@ -54,8 +54,8 @@ struct LoadRules {
 };
 
 /// Copies the file's tensors into the module's parameters and buffers, converting to their dtype.
-/// Throws Error kModel listing every missing, unknown and misshaped tensor by name and shape; the module
-/// is then partly loaded and not to be used.
+/// Throws Error kModel listing by name every tensor that is missing, unknown or misshaped, that is integer or complex
+/// where ours is floating, or that has values that are not finite; the module is then partly loaded and not to be used.
 void load(torch::nn::Module& module, const StateDict& weights, const LoadRules& rules = {});
 
 /// The module's parameters and buffers as a safetensors file of `dtype` ("F32", "F16" or "BF16"; integers and

@@ -29,7 +29,8 @@ class YamlReader {
   void read() {
     errno = 0;
     std::ifstream in(path_, std::ios::binary);
-    if (!in || fs::is_directory(path_)) {
+    std::error_code unknown;
+    if (!in || fs::is_directory(path_, unknown)) {
       throw Error(ErrorCode::kUsage, "{}: cannot be read: {}", path_.string(), std::strerror(in ? EISDIR : errno));
     }
     const std::string text(std::istreambuf_iterator<char>(in), {});

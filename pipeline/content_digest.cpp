@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/atomic_file.h"
+#include "core/companion_files.h"
 #include "core/error.h"
 #include "core/hash.h"
 
@@ -28,7 +29,8 @@ std::int64_t nanoseconds(const timespec& time) { return std::int64_t{time.tv_sec
 struct stat status_of(const fs::path& path) {
   struct stat status {};
   if (::stat(path.c_str(), &status) != 0) {
-    throw Error(ErrorCode::kBadInput, "{}: cannot be read: {}", path.string(), std::strerror(errno));
+    throw Error(ErrorCode::kBadInput, "{}: cannot be read: {}; check the path and its permissions", path.string(),
+                std::strerror(errno));
   }
   return status;
 }
@@ -45,6 +47,20 @@ bool settled(const struct stat& status) {
   timespec now{};
   ::clock_gettime(CLOCK_REALTIME, &now);
   return nanoseconds(now) - nanoseconds(status.st_ctim) > 2'000'000'000;
+}
+
+/// Size and listing; sorts the files.
+ContentDigest listing_of(const fs::path& folder, std::vector<fs::path>& files) {
+  std::sort(files.begin(), files.end());
+  ContentDigest digest;
+  Sha256 listing;
+  for (const fs::path& name : files) {
+    const auto size = static_cast<std::uint64_t>(status_of(folder / name).st_size);
+    listing.update(fmt::format("{}\t{}\n", name.string(), size));
+    digest.size += size;
+  }
+  digest.listing_sha256 = listing.finish();
+  return digest;
 }
 
 }  // namespace
@@ -65,13 +81,31 @@ DigestCache::DigestCache(fs::path cache_file) : cache_file_(std::move(cache_file
   }
 }
 
-ContentDigest DigestCache::digest(const fs::path& path) {
+ContentDigest DigestCache::digest(const fs::path& path, const std::stop_token& stop) {
   const struct stat status = status_of(path);
-  if (S_ISDIR(status.st_mode)) return folder_digest(path);
-  return {file_digest(path), static_cast<std::uint64_t>(status.st_size), {}};
+  if (S_ISDIR(status.st_mode)) return folder_digest(path, stop);
+  if (const auto companions = companion_files(path); !companions.empty())
+    return file_set_digest(path, companions, stop);
+  return {file_digest(path, stop), static_cast<std::uint64_t>(status.st_size), {}};
 }
 
-std::string DigestCache::file_digest(const fs::path& path) {
+/// The named file counts without its name, the others by theirs relative to it: a copy elsewhere is the same slide.
+ContentDigest DigestCache::file_set_digest(const fs::path& file, const std::vector<fs::path>& companions,
+                                           const std::stop_token& stop) {
+  ContentDigest digest;
+  Sha256 contents;
+  contents.update(fmt::format("{}\n", file_digest(file, stop)));
+  digest.size = static_cast<std::uint64_t>(status_of(file).st_size);
+  for (const fs::path& companion : companions) {
+    const std::string name = companion.lexically_relative(file.parent_path()).string();
+    contents.update(fmt::format("{}\t{}\n", name, file_digest(companion, stop)));
+    digest.size += static_cast<std::uint64_t>(status_of(companion).st_size);
+  }
+  digest.sha256 = contents.finish();
+  return digest;
+}
+
+std::string DigestCache::file_digest(const fs::path& path, const std::stop_token& stop) {
   const struct stat before = status_of(path);
   const bool cached = before.st_size >= kCachedFromBytes;
   const std::string key = fs::absolute(path).lexically_normal().string();
@@ -80,7 +114,7 @@ std::string DigestCache::file_digest(const fs::path& path) {
     const auto known = entries_.find(key);
     if (known != entries_.end() && known->second.stamp == stamp_of(before)) return known->second.sha256;
   }
-  std::string sha256 = sha256_file(path);
+  std::string sha256 = sha256_file_unless_stopped(path, stop);
   const struct stat after = status_of(path);
   if (stamp_of(after) != stamp_of(before)) {
     throw Error(ErrorCode::kBadInput, "{}: changed while it was read; run again once it is complete", path.string());
@@ -93,32 +127,30 @@ std::string DigestCache::file_digest(const fs::path& path) {
   return sha256;
 }
 
-ContentDigest DigestCache::folder_digest(const fs::path& folder) {
-  std::vector<std::pair<std::string, std::uint64_t>> files;
+ContentDigest DigestCache::folder_digest(const fs::path& folder, const std::stop_token& stop) {
+  std::vector<fs::path> files;
   try {
     for (const auto& entry :
          fs::recursive_directory_iterator(folder, fs::directory_options::follow_directory_symlink)) {
-      if (entry.is_regular_file())
-        files.emplace_back(entry.path().lexically_relative(folder).string(), entry.file_size());
+      if (entry.is_regular_file()) files.push_back(entry.path().lexically_relative(folder));
     }
   } catch (const fs::filesystem_error& error) {
     throw Error(ErrorCode::kBadInput, "{}: cannot be read: {}", folder.string(), error.code().message());
   }
-  std::sort(files.begin(), files.end());
-  ContentDigest digest;
-  Sha256 listing;
-  for (const auto& [name, size] : files) {
-    listing.update(fmt::format("{}\t{}\n", name, size));
-    digest.size += size;
+  if (std::find(files.begin(), files.end(), "index.json") == files.end()) return digest_files(folder, files, stop);
+  ContentDigest digest = listing_of(folder, files);
+  digest.sha256 = file_digest(folder / "index.json", stop);
+  return digest;
+}
+
+ContentDigest DigestCache::digest_files(const fs::path& folder, std::vector<fs::path> files,
+                                        const std::stop_token& stop) {
+  ContentDigest digest = listing_of(folder, files);
+  Sha256 contents;
+  for (const fs::path& name : files) {
+    contents.update(fmt::format("{}\t{}\n", name.string(), file_digest(folder / name, stop)));
   }
-  digest.listing_sha256 = listing.finish();
-  if (fs::exists(folder / "index.json")) {
-    digest.sha256 = file_digest(folder / "index.json");
-  } else {
-    Sha256 contents;
-    for (const auto& [name, size] : files) contents.update(fmt::format("{}\t{}\n", name, file_digest(folder / name)));
-    digest.sha256 = contents.finish();
-  }
+  digest.sha256 = contents.finish();
   return digest;
 }
 

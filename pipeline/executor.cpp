@@ -4,10 +4,8 @@
 #include <oneapi/tbb/global_control.h>
 #include <oneapi/tbb/task_arena.h>
 #include <spdlog/spdlog.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <chrono>
 #include <exception>
 #include <mutex>
@@ -17,28 +15,13 @@
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "pipeline/lock.h"
+#include "pipeline/parts_folder.h"
+#include "pipeline/run_record.h"
 
 namespace vtissue::pipeline {
 namespace fs = std::filesystem;
 
 namespace {
-
-fs::path parts_folder(const fs::path& work, const std::string& name, const std::string& fingerprint) {
-  return work / (name + "-" + fingerprint.substr(0, 16));
-}
-
-/// "tile-0123456789abcdef" is a folder of parts of `tile`; "tile-set-…" is not.
-bool is_parts_folder(const fs::path& folder, const std::string& name) {
-  const std::string text = folder.filename().string();
-  return text.size() == name.size() + 17 && text.starts_with(name + "-") &&
-         text.find_first_not_of("0123456789abcdef", name.size() + 1) == std::string::npos;
-}
-
-void remove_quietly(const fs::path& path) {
-  std::error_code failure;
-  fs::remove_all(path, failure);
-  if (failure) spdlog::warn("{}: cannot be removed: {}", path.string(), failure.message());
-}
 
 /// Outputs under their temporary names; what has not been published is removed again.
 class TemporaryOutputs {
@@ -48,13 +31,14 @@ class TemporaryOutputs {
       const fs::path& target = node.outputs.at(port.name);
       if (target.has_parent_path()) make_folder(target.parent_path());
       const fs::path temporary = temporary_name(target);
-      remove_quietly(temporary);  // of a run that was killed
+      remove_leftovers(target);  // of a run that was killed
       if (port.is_folder) make_folder(temporary);
       paths_[port.name] = temporary;
     }
   }
   ~TemporaryOutputs() {
-    for (const auto& [port, path] : paths_) remove_quietly(path);
+    std::error_code ignored;
+    for (const auto& [port, path] : paths_) fs::remove_all(path, ignored);
   }
   TemporaryOutputs(const TemporaryOutputs&) = delete;
   TemporaryOutputs& operator=(const TemporaryOutputs&) = delete;
@@ -63,7 +47,8 @@ class TemporaryOutputs {
 
   void check_written() const {
     for (const auto& [port, path] : paths_) {
-      if (!fs::exists(path)) throw std::logic_error(node_.name + " ended without writing its output " + port);
+      std::error_code absent;
+      if (!fs::exists(path, absent)) throw std::logic_error(node_.name + " ended without writing its output " + port);
     }
   }
 
@@ -76,14 +61,23 @@ class TemporaryOutputs {
   Bindings paths_;
 };
 
-/// The folders that outputs go to must exist or be made before hours of work, not after.
-void check_output_folders(const Node& node) {
-  for (const auto& [port, path] : node.outputs) {
-    const fs::path folder = path.has_parent_path() ? path.parent_path() : fs::path(".");
-    make_folder(folder);
-    if (::access(folder.c_str(), W_OK) != 0) throw_output_error(folder, "write to the folder", errno);
-  }
+/// Stages of one run that got somewhere. A run without any leaves nothing behind.
+bool achieved_something(const std::vector<StageOutcome>& outcomes) {
+  return std::any_of(outcomes.begin(), outcomes.end(), [](const StageOutcome& outcome) {
+    return outcome.kind == OutcomeKind::kRan || outcome.kind == OutcomeKind::kUpToDate ||
+           outcome.kind == OutcomeKind::kInterrupted;
+  });
 }
+
+bool holds_only(const fs::path& folder, std::string_view name) {
+  std::error_code failure;
+  for (fs::directory_iterator entry(folder, failure), end; !failure && entry != end; entry.increment(failure)) {
+    if (entry->path().filename() != name) return false;
+  }
+  return !failure;
+}
+
+constexpr std::string_view kLockName = "lock";
 
 }  // namespace
 
@@ -103,18 +97,33 @@ std::string_view to_string(OutcomeKind kind) {
   return "unknown";
 }
 
+void check_before_run(const Graph& graph, const std::vector<NodePlan>& plans, const RunFolders& folders,
+                      const fs::path& record_file, bool overwrite) {
+  preflight(graph, plans, overwrite);
+  for (const fs::path& folder : {folders.state, folders.work}) require_writable(folder);
+  std::error_code absent;
+  if (!record_file.empty() && !overwrite && fs::exists(record_file, absent) && !is_run_record(record_file)) {
+    throw_foreign(record_file);
+  }
+}
+
 struct Executor::Impl {
   Impl(const Graph& graph_in, RunFolders folders_in, ExecutorOptions options_in, Progress& progress_in)
       : graph(graph_in), folders(std::move(folders_in)), options(options_in), progress(progress_in) {}
 
-  void run(std::stop_token outside_stop);
-  void preflight(const std::vector<NodePlan>& plans);
+  void run(const Executor& self, std::stop_token outside_stop);
+  void check(const std::vector<NodePlan>& plans) const {
+    check_before_run(graph, plans, folders, options.record_file, options.overwrite);
+  }
+  void run_locked(const Executor& self);
+  void finish(const Executor& self, const Error* error);
   void run_flow_graph();
   void visit(NodeId id);
   void run_node(const NodePlan& plan, StageOutcome& outcome);
   void compute(const NodePlan& plan, const Bindings& outputs, RunContext& ctx);
   void put_in_place(const NodePlan& plan, TemporaryOutputs& temporary, StageOutcome& outcome);
-  void remove_parts(const NodePlan& plan, RunContext& ctx);
+  void clean_up_to_date(const NodePlan& plan);
+  std::vector<StageNotes> notes_of(NodeId id) const;
   void keep_first(const Error* error, StageOutcome& outcome);
   std::map<std::string, InputState, std::less<>> input_states(NodeId id) const;
   StageOutcome& outcome_of(NodeId id) { return outcomes[position.at(id)]; }
@@ -134,60 +143,75 @@ struct Executor::Impl {
   bool first_is_interruption = false;
 };
 
-void Executor::Impl::run(std::stop_token outside_stop) {
+void Executor::Impl::run(const Executor& self, std::stop_token outside_stop) {
+  const std::stop_callback forward(outside_stop, [this] { stop.request_stop(); });
   graph.check();
-  make_folder(folders.output);
-  const FolderLock output_lock(folders.output, folders.state / "lock");
-  std::optional<FolderLock> work_lock;
-  if (folders.work_is_elsewhere()) work_lock.emplace(folders.work, folders.work / ".vtissue" / "lock");
+  digests.emplace(folders.digests());
+  const std::vector<NodePlan> seen = make_plan(graph, folders, *digests, stop.get_token());
+  check(seen);
 
-  digests.emplace(folders.work / "digests.json");
+  NewFolders made;
+  for (const fs::path& folder : {folders.work, folders.state, folders.output}) made.note(folder);
+  make_folder(folders.output);
+  {
+    FolderLock lock(folders.output, folders.state / kLockName);
+    try {
+      const std::vector<NodePlan> plans = make_plan(graph, folders, *digests, stop.get_token());
+      if (!same_plan(plans, seen)) check(plans);
+      for (const NodePlan& plan : plans) {
+        for (const auto& [port, source] : graph.node(plan.node).inputs) {
+          if (const auto* path = std::get_if<fs::path>(&source)) {
+            outside[plan.name + "." + port] = {*path, plan.inputs.at(port)};
+          }
+        }
+      }
+      run_locked(self);
+    } catch (...) {
+      if (!achieved_something(outcomes)) {
+        made.remove_empty();  // the work folder may be in the state's
+        if (holds_only(folders.state, kLockName)) lock.remove_file();
+        made.remove_empty();
+      }
+      throw;
+    }
+  }
+}
+
+void Executor::Impl::run_locked(const Executor& self) {
   for (const NodeId id : graph.order()) {
     position[id] = outcomes.size();
     outcomes.emplace_back().name = graph.node(id).name;
   }
-  const std::vector<NodePlan> plans = make_plan(graph, folders, *digests);
-  for (const NodePlan& plan : plans) {
-    for (const auto& [port, source] : graph.node(plan.node).inputs) {
-      if (const auto* path = std::get_if<fs::path>(&source)) {
-        outside[plan.name + "." + port] = {*path, plan.inputs.at(port)};
-      }
-    }
-  }
-  preflight(plans);
-
-  const std::stop_callback forward(outside_stop, [this] { stop.request_stop(); });
-  run_flow_graph();
   try {
-    digests->save();
+    run_flow_graph();
+    if (first_error) std::rethrow_exception(first_error);
+    if (stop.stop_requested() && std::any_of(outcomes.begin(), outcomes.end(), [](const StageOutcome& outcome) {
+          return outcome.kind == OutcomeKind::kNotReached;
+        })) {
+      throw Error(ErrorCode::kInterrupted,
+                  "stopped as asked; what is done is kept, run the same command again to go on");
+    }
   } catch (const Error& error) {
-    spdlog::warn("{}", error.what());  // only saves time later; must not hide why the run ended
+    finish(self, &error);
+    throw;
   }
-  if (first_error) std::rethrow_exception(first_error);
-  if (stop.stop_requested() && std::any_of(outcomes.begin(), outcomes.end(), [](const StageOutcome& outcome) {
-        return outcome.kind == OutcomeKind::kNotReached;
-      })) {
-    throw Error(ErrorCode::kInterrupted, "stopped as asked; what is done is kept, run the same command again to go on");
-  }
+  finish(self, nullptr);
 }
 
-void Executor::Impl::preflight(const std::vector<NodePlan>& plans) {
-  for (const NodePlan& plan : plans) {
-    if (plan.decision == Decision::kUpToDate) continue;
-    const Node& node = graph.node(plan.node);
-    try {
-      if (!plan.foreign.empty() && !options.overwrite) {
-        throw Error(ErrorCode::kOutput,
-                    "{}: exists and was not written by an earlier run here; pass --overwrite to replace it or choose "
-                    "another output",
-                    plan.foreign.front().string());
-      }
-      check_output_folders(node);
-      node.stage->preflight(available_inputs(graph, plan.node, plans));
-    } catch (Error& error) {
-      error.add_context(node.name);
-      throw;
-    }
+/// With an error throws nothing: that is what the user has to hear of.
+void Executor::Impl::finish(const Executor& self, const Error* error) {
+  if (error != nullptr && !achieved_something(outcomes)) return;
+  try {
+    digests->save();
+  } catch (const Error& failure) {
+    spdlog::warn("{}", failure.what());  // only saves time later
+  }
+  if (!options.finished) return;
+  try {
+    options.finished(self, error);
+  } catch (const Error& failure) {
+    if (error == nullptr) throw;
+    spdlog::warn("{}", failure.what());
   }
 }
 
@@ -228,7 +252,7 @@ void Executor::Impl::visit(NodeId id) {
   if (stop.stop_requested()) return;
   const auto started = std::chrono::steady_clock::now();
   try {
-    const NodePlan plan = decide(graph, id, input_states(id), folders, *digests);
+    const NodePlan plan = decide(graph, id, input_states(id), notes_of(id), folders, *digests, stop.get_token());
     outcome.fingerprint = plan.fingerprint;
     outcome.inputs = plan.inputs;
     outcome.reasons = plan.reasons;
@@ -236,6 +260,7 @@ void Executor::Impl::visit(NodeId id) {
       outcome.outputs = plan.record->outputs;
       outcome.warnings = plan.record->warnings;
       outcome.reported = plan.record->reported;
+      clean_up_to_date(plan);
       outcome.kind = OutcomeKind::kUpToDate;
     } else {
       run_node(plan, outcome);
@@ -278,38 +303,64 @@ std::map<std::string, InputState, std::less<>> Executor::Impl::input_states(Node
   return states;
 }
 
+std::vector<StageNotes> Executor::Impl::notes_of(NodeId id) const {
+  std::vector<StageNotes> notes;
+  if (!graph.node(id).with_notes) return notes;
+  for (const NodeId other : graph.ancestors(id)) {
+    const StageOutcome& outcome = outcome_of(other);
+    notes.push_back({outcome.name, outcome.warnings, outcome.reported});
+  }
+  return notes;
+}
+
 void Executor::Impl::run_node(const NodePlan& plan, StageOutcome& outcome) {
   for (const std::string& reason : plan.reasons) spdlog::debug("{}: runs: {}", plan.name, reason);
-  RunContext ctx(plan.name, ChunkStore(parts_folder(folders.work, plan.name, plan.fingerprint)), options.resources,
-                 progress, stop.get_token());
-  TemporaryOutputs temporary(graph.node(plan.node));
+  PartsLedger ledger(folders.state, plan.name);
+  PartsFolder parts = PartsFolder::take(folders.work, plan.name, plan.fingerprint);
+  ledger.add(parts.name());
+  RunContext ctx(plan.name, ChunkStore(parts.path()), options.resources, progress, stop.get_token(), plan.inputs);
   try {
-    compute(plan, temporary.paths(), ctx);
-    temporary.check_written();
-  } catch (...) {
+    TemporaryOutputs temporary(graph.node(plan.node));
+    try {
+      compute(plan, temporary.paths(), ctx);
+      temporary.check_written();
+    } catch (...) {
+      outcome.warnings = ctx.warnings();
+      outcome.reported = ctx.reported();
+      throw;
+    }
     outcome.warnings = ctx.warnings();
     outcome.reported = ctx.reported();
+    put_in_place(plan, temporary, outcome);
+  } catch (...) {
+    parts.leave();
+    ledger.forget_removed(folders.work);
     throw;
   }
-  outcome.warnings = ctx.warnings();
-  outcome.reported = ctx.reported();
-  put_in_place(plan, temporary, outcome);
-  remove_parts(plan, ctx);
+  // The result is safe by now: what cannot be removed costs space, not the run.
+  parts.remove();
+  ledger.remove_folders(folders.work);
+}
+
+/// What a run that was killed right after publishing, or under another fingerprint, left here.
+void Executor::Impl::clean_up_to_date(const NodePlan& plan) {
+  for (const auto& [port, path] : graph.node(plan.node).outputs) remove_leftovers(path);
+  PartsLedger(folders.state, plan.name).remove_folders(folders.work);
 }
 
 void Executor::Impl::compute(const NodePlan& plan, const Bindings& outputs, RunContext& ctx) {
   Bindings inputs;
   for (const auto& [port, source] : graph.node(plan.node).inputs) inputs[port] = graph.path_of(source);
-  graph.node(plan.node).stage->run(inputs, outputs, ctx);
+  plan.stage->run(inputs, outputs, ctx);
 }
 
 void Executor::Impl::put_in_place(const NodePlan& plan, TemporaryOutputs& temporary, StageOutcome& outcome) {
   const Node& node = graph.node(plan.node);
   ArtifactRecord record;
-  record.stage = node.stage->name();
-  record.stage_format = node.stage->format_version();
+  record.stage = plan.stage->name();
+  record.stage_format = plan.stage->format_version();
   record.fingerprint = plan.fingerprint;
-  record.identity = node.stage->identity();
+  record.identity = plan.stage->identity();
   record.inputs = plan.inputs;
   record.warnings = outcome.warnings;
   record.reported = outcome.reported;
@@ -322,27 +373,12 @@ void Executor::Impl::put_in_place(const NodePlan& plan, TemporaryOutputs& tempor
   outcome.outputs = record.outputs;
 }
 
-/// The result is safe by now: what cannot be removed costs space, not the run.
-void Executor::Impl::remove_parts(const NodePlan& plan, RunContext& ctx) {
-  try {
-    ctx.chunks().clear();
-  } catch (const Error& error) {
-    spdlog::warn("{}", error.what());
-  }
-  std::error_code absent;
-  std::vector<fs::path> stale;
-  for (const auto& entry : fs::directory_iterator(folders.work, absent)) {
-    if (is_parts_folder(entry.path(), plan.name)) stale.push_back(entry.path());
-  }
-  for (const fs::path& folder : stale) remove_quietly(folder);
-}
-
 Executor::Executor(const Graph& graph, RunFolders folders, ExecutorOptions options, Progress& progress)
     : impl_(std::make_unique<Impl>(graph, std::move(folders), options, progress)) {}
 
 Executor::~Executor() = default;
 
-void Executor::run(std::stop_token stop) { impl_->run(std::move(stop)); }
+void Executor::run(std::stop_token stop) { impl_->run(*this, std::move(stop)); }
 
 const std::vector<StageOutcome>& Executor::outcomes() const { return impl_->outcomes; }
 

@@ -1,12 +1,15 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <stop_token>
 #include <string>
 #include <vector>
 
+#include "core/error.h"
 #include "pipeline/graph.h"
 #include "pipeline/plan.h"
 #include "pipeline/progress.h"
@@ -32,21 +35,35 @@ struct StageOutcome {
   nlohmann::json reported = nlohmann::json::object();
 };
 
+class Executor;
+
 struct ExecutorOptions {
   Resources resources;
   /// Replace outputs that no run of this folder wrote. Without it they are refused with Error kOutput.
   bool overwrite = false;
+  /// `run.json`, which `finished` writes; refused like an output if something else lies there. Empty: none.
+  std::filesystem::path record_file = {};
+  /// Called under the lock once the stages have ended, with the error that ended them if one did; not where
+  /// the run was refused or nothing came of it. What it throws beside an error is only logged.
+  std::function<void(const Executor&, const Error*)> finished = {};
 };
+
+/// Everything that a run checks before it makes its first folder: preflight(), the state and work folders, the
+/// record file. Writes nothing. Throws Error.
+void check_before_run(const Graph& graph, const std::vector<NodePlan>& plans, const RunFolders& folders,
+                      const std::filesystem::path& record_file, bool overwrite);
 
 /// Brings a graph's outputs up to date. What a stage does for one of its outputs, in this order, is what
 /// makes a kill at any moment harmless:
 ///
-///  1. under the lock, plan; preflight every stage that may run; only then compute.
+///  1. plan and preflight every stage that may run, before the first folder is made; again under the lock, where
+///     the plan has changed by then; only then compute. What is refused leaves nothing behind.
 ///  2. the stage computes chunks, each committed under its fingerprint, and lays out its outputs under
 ///     temporary names (a folder output exists, empty, when run() starts).
 ///  3. the record is written with complete = false: from here the outputs in place are known as ours.
 ///  4. outputs are flushed and renamed; digests are taken; the record is written with complete = true.
-///  5. the stage's parts, and those of its other fingerprints, are removed.
+///  5. the stage's parts are removed, and those that earlier runs for this output left (PartsLedger); also what
+///     a killed run left of a stage that is up to date.
 ///
 /// Independent stages overlap, on Resources::threads threads in all. A stage whose inputs turn out to
 /// have the content they had before does not run, though an earlier stage did (early cutoff).

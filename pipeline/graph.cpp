@@ -25,6 +25,10 @@ bool has_port(const std::vector<Port>& ports, std::string_view name) {
 
 NodeId Graph::add(Node node) {
   if (node.name.empty()) node.name = node.stage->name();
+  // "latents/" names the same folder as "latents"; temporary and state names are made from the last part.
+  for (auto& [port, path] : node.outputs) {
+    if (!path.has_filename() && path.has_parent_path()) path = path.parent_path();
+  }
   nodes_.push_back(std::move(node));
   return nodes_.size() - 1;
 }
@@ -125,6 +129,21 @@ std::vector<NodeId> Graph::upstream(NodeId id) const {
     if (const auto* ref = std::get_if<OutputRef>(&source)) found.insert(ref->node);
   }
   return {found.begin(), found.end()};
+}
+
+std::vector<NodeId> Graph::ancestors(NodeId id) const {
+  std::set<NodeId> found;
+  std::vector<NodeId> waiting = {id};
+  while (!waiting.empty()) {
+    const NodeId next = waiting.back();
+    waiting.pop_back();
+    for (const NodeId other : upstream(next)) {
+      if (found.insert(other).second) waiting.push_back(other);
+    }
+  }
+  std::vector<NodeId> sorted = order();
+  std::erase_if(sorted, [&](NodeId other) { return !found.contains(other); });
+  return sorted;
 }
 
 const fs::path& Graph::path_of(const Source& source) const {

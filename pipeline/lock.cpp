@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <spdlog/spdlog.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <array>
@@ -10,6 +11,7 @@
 #include <ctime>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 
 #include "core/atomic_file.h"
 #include "core/error.h"
@@ -58,25 +60,57 @@ void write_text(int descriptor, const fs::path& lock_file, const std::string& te
   }
 }
 
+struct Attempt {
+  int descriptor = -1;
+  int reason = 0;  ///< error number of locking; 0: locked
+};
+
+bool is_held(int reason) { return reason == EAGAIN || reason == EACCES; }
+
+/// Whether `lock_file` still names the open file: its last holder may have removed it before it was locked.
+bool is_named(int descriptor, const fs::path& lock_file) {
+  struct stat opened {};
+  struct stat named {};
+  return ::fstat(descriptor, &opened) == 0 && ::stat(lock_file.c_str(), &named) == 0 && opened.st_ino == named.st_ino &&
+         opened.st_dev == named.st_dev;
+}
+
+/// Throws Error kOutput if the file cannot be opened.
+Attempt open_and_lock(const fs::path& folder, const fs::path& lock_file) {
+  constexpr int kAttempts = 100;
+  for (int i = 0; i < kAttempts; ++i) {
+    make_folder(lock_file.parent_path());
+    Attempt attempt;
+    attempt.descriptor = ::open(lock_file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (attempt.descriptor < 0 && errno == ENOENT) continue;  // the folder was removed in between
+    if (attempt.descriptor < 0) throw_output_error(folder, "write to the folder", errno);
+    struct flock whole_file {};
+    whole_file.l_type = F_WRLCK;
+    whole_file.l_whence = SEEK_SET;
+    if (::fcntl(attempt.descriptor, F_OFD_SETLK, &whole_file) != 0) {
+      attempt.reason = errno;
+      return attempt;
+    }
+    if (is_named(attempt.descriptor, lock_file)) return attempt;
+    ::close(attempt.descriptor);
+  }
+  throw_output_error(lock_file, "lock", EAGAIN);
+}
+
 }  // namespace
 
-FolderLock::FolderLock(const fs::path& folder, const fs::path& lock_file) {
-  make_folder(lock_file.parent_path());
-  descriptor_ = ::open(lock_file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
-  if (descriptor_ < 0) throw_output_error(folder, "write to the folder", errno);
-  struct flock whole_file {};
-  whole_file.l_type = F_WRLCK;
-  whole_file.l_whence = SEEK_SET;
+FolderLock::FolderLock(const fs::path& folder, const fs::path& lock_file) : file_(lock_file) {
+  const Attempt attempt = open_and_lock(folder, lock_file);
+  descriptor_ = attempt.descriptor;
   try {
-    if (::fcntl(descriptor_, F_OFD_SETLK, &whole_file) != 0) {
-      const int reason = errno;
-      if (reason == EAGAIN || reason == EACCES) {
-        throw Error(ErrorCode::kOutput,
-                    "{}: another vtissue run ({}) is using this folder; wait for it or choose another folder",
-                    folder.string(), holder(read_text(descriptor_)));
-      }
+    if (is_held(attempt.reason)) {
+      throw Error(ErrorCode::kOutput,
+                  "{}: another vtissue run ({}) is using this folder; wait for it or choose another folder",
+                  folder.string(), holder(read_text(descriptor_)));
+    }
+    if (attempt.reason != 0) {
       spdlog::warn("{}: this file system has no locks ({}); make sure that no other run uses the folder",
-                   folder.string(), std::strerror(reason));
+                   folder.string(), std::strerror(attempt.reason));
     } else if (const std::string left = read_text(descriptor_); !left.empty()) {
       spdlog::info("{}: a run ({}) ended without finishing; going on from what it kept", folder.string(), holder(left));
     }
@@ -87,8 +121,26 @@ FolderLock::FolderLock(const fs::path& folder, const fs::path& lock_file) {
   }
 }
 
+std::optional<FolderLock> FolderLock::try_lock(const fs::path& lock_file) {
+  const Attempt attempt = open_and_lock(lock_file.parent_path(), lock_file);
+  FolderLock lock(attempt.descriptor);
+  lock.file_ = lock_file;
+  if (!is_held(attempt.reason)) return lock;
+  ::close(std::exchange(lock.descriptor_, -1));  // not emptied: it is another's
+  return std::nullopt;
+}
+
+FolderLock::FolderLock(FolderLock&& other) noexcept
+    : descriptor_(std::exchange(other.descriptor_, -1)), file_(std::move(other.file_)) {}
+
+void FolderLock::remove_file() {
+  std::error_code failure;
+  fs::remove(file_, failure);
+  if (failure) spdlog::debug("{}: not removed: {}", file_.string(), failure.message());
+}
+
 FolderLock::~FolderLock() {
-  // Emptied, not removed: another run may have opened the file already and would lock a name that is gone.
+  if (descriptor_ < 0) return;
   if (::ftruncate(descriptor_, 0) != 0) spdlog::debug("lock: not emptied: {}", std::strerror(errno));
   ::close(descriptor_);
 }

@@ -1,12 +1,13 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 
 namespace vtissue::pipeline {
 
-/// One run at a time for an output folder and for a work folder. The lock is the kernel's (open file
-/// description lock), so it ends with its holder however that dies; the file's text only says who has
-/// it. A file left by a killed run is taken over, with a line in the log.
+/// One run at a time for what a lock file stands for: an output folder, or a folder of parts. The lock is the
+/// kernel's (open file description lock), so it ends with its holder however that dies; the file's text only
+/// says who has it. A file left by a killed run is taken over, with a line in the log.
 ///
 /// A file system without locks (some network mounts) gives a warning and no protection.
 class FolderLock {
@@ -15,11 +16,20 @@ class FolderLock {
   /// run (the output cannot be written now; a retry may succeed), or cannot be written to.
   FolderLock(const std::filesystem::path& folder, const std::filesystem::path& lock_file);
   ~FolderLock();
-  FolderLock(const FolderLock&) = delete;
-  FolderLock& operator=(const FolderLock&) = delete;
+  FolderLock(FolderLock&& other) noexcept;
+  FolderLock& operator=(FolderLock&&) = delete;
+
+  /// Locks `lock_file`, creating it and its folder, unless another run has it: then nothing. Says nothing in
+  /// the log. Throws Error kOutput if it cannot be written.
+  static std::optional<FolderLock> try_lock(const std::filesystem::path& lock_file);
+
+  /// Removes the file while it is held. Whoever waits to lock it will find that its name is gone.
+  void remove_file();
 
  private:
+  explicit FolderLock(int descriptor) : descriptor_(descriptor) {}
   int descriptor_ = -1;
+  std::filesystem::path file_;
 };
 
 }  // namespace vtissue::pipeline

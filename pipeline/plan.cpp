@@ -9,6 +9,33 @@ namespace fs = std::filesystem;
 
 namespace {
 
+/// A path that cannot be looked at counts as there: it will be said why when it is read or written.
+bool may_be_there(const fs::path& path) {
+  std::error_code failure;
+  return fs::exists(path, failure) || failure;
+}
+
+std::vector<StageNotes> notes_of(const Graph& graph, NodeId id, const std::vector<NodePlan>& plans) {
+  std::vector<StageNotes> notes;
+  if (!graph.node(id).with_notes) return notes;
+  for (const NodeId other : graph.ancestors(id)) {
+    const auto plan = std::find_if(plans.begin(), plans.end(), [&](const NodePlan& p) { return p.node == other; });
+    if (plan != plans.end() && plan->record) {
+      notes.push_back({plan->name, plan->record->warnings, plan->record->reported});
+    }
+  }
+  return notes;
+}
+
+ContentDigest digest_input(const Stage& stage, const std::string& port, const fs::path& path, DigestCache& digests,
+                           const std::stop_token& stop) {
+  std::error_code unknown;
+  if (fs::is_directory(path, unknown)) {
+    if (const auto files = stage.files_read(port, path)) return digests.digest_files(path, *files, stop);
+  }
+  return digests.digest(path, stop);
+}
+
 /// Reasons that lie in the inputs.
 void compare_inputs(const NodePlan& plan, const std::map<std::string, InputState, std::less<>>& inputs,
                     const ArtifactRecord& record, std::vector<std::string>& reasons) {
@@ -30,13 +57,13 @@ void compare_inputs(const NodePlan& plan, const std::map<std::string, InputState
 }
 
 /// Reasons that lie in the outputs as they are on the disk now.
-void compare_outputs(const Node& node, const ArtifactRecord& record, DigestCache& digests,
+void compare_outputs(const Node& node, const ArtifactRecord& record, DigestCache& digests, const std::stop_token& stop,
                      std::vector<std::string>& reasons) {
   for (const auto& [port, path] : node.outputs) {
     const auto written = record.outputs.find(port);
-    if (!fs::exists(path)) {
+    if (!may_be_there(path)) {
       reasons.push_back(fmt::format("output {} missing", path.filename().string()));
-    } else if (written == record.outputs.end() || digests.digest(path) != written->second) {
+    } else if (written == record.outputs.end() || digests.digest(path, stop) != written->second) {
       reasons.push_back(fmt::format("output {} is not what was written", path.filename().string()));
     }
   }
@@ -57,7 +84,8 @@ std::string_view to_string(Decision decision) {
 }
 
 NodePlan decide(const Graph& graph, NodeId id, const std::map<std::string, InputState, std::less<>>& inputs,
-                const RunFolders& folders, DigestCache& digests) {
+                const std::vector<StageNotes>& notes, const RunFolders& folders, DigestCache& digests,
+                const std::stop_token& stop) {
   const Node& node = graph.node(id);
   NodePlan plan;
   plan.node = id;
@@ -70,14 +98,19 @@ NodePlan decide(const Graph& graph, NodeId id, const std::map<std::string, Input
       all_known = false;
     }
   }
-  if (all_known) plan.fingerprint = fingerprint(*node.stage, plan.inputs);
+  if (!node.with_notes) {
+    plan.stage = node.stage;
+  } else if (all_known) {
+    plan.stage = node.with_notes(notes);
+  }
+  if (all_known) plan.fingerprint = fingerprint(*plan.stage, plan.inputs);
 
   plan.record = read_record(record_path(folders.state, node.name));
   if (!plan.record || plan.record->stage != node.stage->name()) {
     plan.record.reset();
     plan.reasons.push_back("never run");
     for (const auto& [port, path] : node.outputs) {
-      if (fs::exists(path)) plan.foreign.push_back(path);
+      if (may_be_there(path)) plan.foreign.push_back(path);
     }
   } else if (!plan.record->complete) {
     plan.reasons.push_back("was interrupted while its outputs were put in place");
@@ -87,11 +120,13 @@ NodePlan decide(const Graph& graph, NodeId id, const std::map<std::string, Input
       plan.reasons.push_back(
           fmt::format("format version changed {} → {}", record.stage_format, node.stage->format_version()));
     }
-    for (std::string& change : describe_changes(node.name, record.identity, node.stage->identity())) {
-      plan.reasons.push_back(std::move(change));
+    if (plan.stage) {
+      for (std::string& change : describe_changes(node.name, record.identity, plan.stage->identity())) {
+        plan.reasons.push_back(std::move(change));
+      }
     }
     compare_inputs(plan, inputs, record, plan.reasons);
-    compare_outputs(node, record, digests, plan.reasons);
+    compare_outputs(node, record, digests, stop, plan.reasons);
   }
   plan.decision = plan.reasons.empty() ? Decision::kUpToDate : Decision::kRun;
 
@@ -117,7 +152,8 @@ Bindings available_inputs(const Graph& graph, NodeId id, const std::vector<NodeP
   return available;
 }
 
-std::vector<NodePlan> make_plan(const Graph& graph, const RunFolders& folders, DigestCache& digests) {
+std::vector<NodePlan> make_plan(const Graph& graph, const RunFolders& folders, DigestCache& digests,
+                                const std::stop_token& stop) {
   graph.check();
   std::vector<NodePlan> plans;
   for (const NodeId id : graph.order()) {
@@ -133,7 +169,7 @@ std::vector<NodePlan> make_plan(const Graph& graph, const RunFolders& folders, D
           if (producer->decision == Decision::kUpToDate) state.sha256 = producer->record->outputs.at(ref->port).sha256;
         } else {
           try {
-            state.sha256 = digests.digest(std::get<fs::path>(source)).sha256;
+            state.sha256 = digest_input(*node.stage, port, std::get<fs::path>(source), digests, stop).sha256;
           } catch (Error& error) {
             error.add("input {}", port);
             throw;
@@ -141,7 +177,7 @@ std::vector<NodePlan> make_plan(const Graph& graph, const RunFolders& folders, D
         }
         inputs[port] = std::move(state);
       }
-      plans.push_back(decide(graph, id, inputs, folders, digests));
+      plans.push_back(decide(graph, id, inputs, notes_of(graph, id, plans), folders, digests, stop));
       NodePlan& plan = plans.back();
       if (plan.decision != Decision::kUpToDate)
         plan.estimate = node.stage->estimate(available_inputs(graph, id, plans));
@@ -151,6 +187,35 @@ std::vector<NodePlan> make_plan(const Graph& graph, const RunFolders& folders, D
     }
   }
   return plans;
+}
+
+bool same_plan(const std::vector<NodePlan>& a, const std::vector<NodePlan>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const NodePlan& one, const NodePlan& other) {
+    return one.decision == other.decision && one.fingerprint == other.fingerprint && one.inputs == other.inputs &&
+           one.reasons == other.reasons && one.foreign == other.foreign;
+  });
+}
+
+void throw_foreign(const fs::path& path) {
+  throw Error(ErrorCode::kOutput,
+              "{}: exists and was not written by an earlier run here; pass --overwrite to replace it or choose "
+              "another output",
+              path.string());
+}
+
+void preflight(const Graph& graph, const std::vector<NodePlan>& plans, bool overwrite) {
+  for (const NodePlan& plan : plans) {
+    if (plan.decision == Decision::kUpToDate) continue;
+    const Node& node = graph.node(plan.node);
+    try {
+      for (const auto& [port, path] : node.outputs) require_writable(path.parent_path());
+      if (!plan.foreign.empty() && !overwrite) throw_foreign(plan.foreign.front());
+      node.stage->preflight(available_inputs(graph, plan.node, plans));
+    } catch (Error& error) {
+      error.add_context(node.name);
+      throw;
+    }
+  }
 }
 
 }  // namespace vtissue::pipeline

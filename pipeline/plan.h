@@ -1,7 +1,9 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,6 +32,7 @@ struct InputState {
 struct NodePlan {
   NodeId node = 0;
   std::string name;
+  std::shared_ptr<const Stage> stage;  ///< what would run; nothing while Node::with_notes waits for the notes
   Decision decision = Decision::kRun;
   std::vector<std::string> reasons;            ///< empty if up to date; "tile.size_px changed 128 → 256"
   std::string fingerprint;                     ///< empty while an input is unknown
@@ -39,14 +42,28 @@ struct NodePlan {
   Estimate estimate;                           ///< filled by make_plan() unless up to date
 };
 
-/// Decides on one node. Reads the record and the outputs, writes nothing. Throws Error kBadInput if an
-/// output that exists cannot be read.
+/// Decides on one node. `notes` of its ancestors, for Node::with_notes; used once all inputs are known. Reads the
+/// record and the outputs, writes nothing. Throws Error kBadInput if an output that exists cannot be read,
+/// kInterrupted.
 NodePlan decide(const Graph& graph, NodeId id, const std::map<std::string, InputState, std::less<>>& inputs,
-                const RunFolders& folders, DigestCache& digests);
+                const std::vector<StageNotes>& notes, const RunFolders& folders, DigestCache& digests,
+                const std::stop_token& stop = {});
 
 /// Decides on all nodes, in graph.order(), as far as can be said before anything ran. Writes nothing. Throws Error
-/// kUsage (Graph::check), kBadInput (an outside input is missing or unreadable).
-std::vector<NodePlan> make_plan(const Graph& graph, const RunFolders& folders, DigestCache& digests);
+/// kUsage (Graph::check), kBadInput (an outside input is missing or unreadable), kInterrupted.
+std::vector<NodePlan> make_plan(const Graph& graph, const RunFolders& folders, DigestCache& digests,
+                                const std::stop_token& stop = {});
+
+/// Whether two plans of one graph come to the same: then what was checked for one need not be for the other.
+bool same_plan(const std::vector<NodePlan>& a, const std::vector<NodePlan>& b);
+
+/// Checks everything that can be checked before the first stage, of every stage that may run: that outputs go where
+/// they can be written and replace nothing foreign (unless `overwrite`), and Stage::preflight(). Writes nothing.
+/// Throws Error with the stage's name as context.
+void preflight(const Graph& graph, const std::vector<NodePlan>& plans, bool overwrite);
+
+/// Throws Error kOutput: the file exists and no run here wrote it.
+[[noreturn]] void throw_foreign(const std::filesystem::path& path);
 
 /// Paths of the inputs that are there and will not be made anew: what preflight() and estimate() get.
 Bindings available_inputs(const Graph& graph, NodeId id, const std::vector<NodePlan>& plans);

@@ -14,7 +14,6 @@ namespace {
 
 using TimePoint = std::chrono::steady_clock::time_point;
 using std::chrono::milliseconds;
-using std::chrono::seconds;
 
 class NoProgress : public Progress {
  public:
@@ -44,13 +43,29 @@ StageProgress started_now(std::int64_t total, std::string_view unit, TimePoint n
   return progress;
 }
 
+double fraction_done(const StageProgress& progress) {
+  if (progress.total <= 0) return 0;
+  return std::clamp(static_cast<double>(progress.done) / static_cast<double>(progress.total), 0., 1.);
+}
+
+/// What is left of a stage once it has ended.
+std::string finish_line(std::string_view stage, std::string_view outcome, const StageProgress* progress,
+                        TimePoint now) {
+  std::string line = fmt::format("{:<12} {}", stage, outcome);
+  if (progress != nullptr) {
+    line += fmt::format("  {}/{} {}  {}", progress->done, progress->total, progress->unit,
+                        clock_text(seconds_between(progress->started, now)));
+  }
+  return line;
+}
+
 }  // namespace
 
 void StageProgress::advance(TimePoint now, std::int64_t units_done) {
   done = units_done;
   // One sample a second is enough for a rate over half a minute.
-  if (recent.empty() || now - recent.back().first >= seconds(1)) recent.emplace_back(now, units_done);
-  while (recent.size() > 2 && now - recent.front().first > seconds(30)) recent.pop_front();
+  if (recent.empty() || now - recent.back().first >= std::chrono::seconds(1)) recent.emplace_back(now, units_done);
+  while (recent.size() > 2 && now - recent.front().first > std::chrono::seconds(30)) recent.pop_front();
 }
 
 std::optional<double> StageProgress::rate() const {
@@ -61,16 +76,19 @@ std::optional<double> StageProgress::rate() const {
   return static_cast<double>(last_done - first_done) / seconds_between(first_time, last_time);
 }
 
-std::string bar_line(std::string_view stage, const StageProgress& progress, int width) {
-  const double fraction =
-      progress.total > 0 ? std::clamp(static_cast<double>(progress.done) / static_cast<double>(progress.total), 0., 1.)
-                         : 0.;
-  std::string figures =
-      fmt::format("{:3.0f} %  {}/{} {}", fraction * 100, progress.done, progress.total, progress.unit);
+std::string figures(const StageProgress& progress) {
+  std::string text =
+      fmt::format("{:3.0f} %  {}/{} {}", fraction_done(progress) * 100, progress.done, progress.total, progress.unit);
   if (const std::optional<double> rate = progress.rate()) {
     const double left = static_cast<double>(std::max<std::int64_t>(0, progress.total - progress.done)) / *rate;
-    figures += fmt::format("  {:.3g}/s  {} left", *rate, clock_text(left));
+    text += fmt::format("  {:.3g}/s  {} left", *rate, clock_text(left));
   }
+  return text;
+}
+
+std::string bar_line(std::string_view stage, const StageProgress& progress, int width) {
+  const double fraction = fraction_done(progress);
+  const std::string figures = pipeline::figures(progress);
   const std::string head = fmt::format("{:<12}", stage);
   // One column stays free: a full line would wrap, and then the redrawing counts wrong.
   const int columns = std::max(0, width - 1);
@@ -108,12 +126,9 @@ void BarProgress::advanced(std::string_view stage, std::int64_t units_done) {
 
 void BarProgress::stage_finished(std::string_view stage, std::string_view outcome) {
   std::lock_guard lock(mutex_);
-  std::string line = fmt::format("{:<12} {}", stage, outcome);
-  if (const auto found = stages_.find(stage); found != stages_.end()) {
-    line += fmt::format("  {}/{} {}  {}", found->second.done, found->second.total, found->second.unit,
-                        clock_text(seconds_between(found->second.started, clock_())));
-    stages_.erase(found);
-  }
+  const auto found = stages_.find(stage);
+  const std::string line = finish_line(stage, outcome, found == stages_.end() ? nullptr : &found->second, clock_());
+  if (found != stages_.end()) stages_.erase(found);
   redraw();
   terminal_.print(line);
 }
@@ -124,6 +139,33 @@ void BarProgress::redraw() {
   const int width = width_();
   for (const auto& [stage, progress] : stages_) lines.push_back(bar_line(stage, progress, width));
   terminal_.set_status(std::move(lines));
+}
+
+LineProgress::LineProgress(Terminal& terminal, ProgressClock clock) : terminal_(terminal), clock_(std::move(clock)) {}
+
+void LineProgress::stage_started(std::string_view stage, std::int64_t total_units, std::string_view unit) {
+  std::lock_guard lock(mutex_);
+  stages_[std::string(stage)] = started_now(total_units, unit, clock_());
+  terminal_.print(fmt::format("{:<12} starts: {} {}", stage, total_units, unit));
+}
+
+void LineProgress::advanced(std::string_view stage, std::int64_t units_done) {
+  std::lock_guard lock(mutex_);
+  const auto found = stages_.find(stage);
+  if (found == stages_.end()) return;
+  StageProgress& progress = found->second;
+  const TimePoint now = clock_();
+  progress.advance(now, units_done);
+  if (now - progress.last_shown < std::chrono::seconds(30)) return;
+  progress.last_shown = now;
+  terminal_.print(fmt::format("{:<12} {}", stage, figures(progress)));
+}
+
+void LineProgress::stage_finished(std::string_view stage, std::string_view outcome) {
+  std::lock_guard lock(mutex_);
+  const auto found = stages_.find(stage);
+  terminal_.print(finish_line(stage, outcome, found == stages_.end() ? nullptr : &found->second, clock_()));
+  if (found != stages_.end()) stages_.erase(found);
 }
 
 JsonProgress::JsonProgress(Terminal& terminal, ProgressClock clock) : terminal_(terminal), clock_(std::move(clock)) {}
@@ -142,7 +184,7 @@ void JsonProgress::advanced(std::string_view stage, std::int64_t units_done) {
   StageProgress& progress = found->second;
   const TimePoint now = clock_();
   progress.advance(now, units_done);
-  if (now - progress.last_shown < seconds(1)) return;
+  if (now - progress.last_shown < std::chrono::seconds(1)) return;
   progress.last_shown = now;
   const nlohmann::ordered_json line = {
       {"event", "progress"},   {"stage", stage},
@@ -169,6 +211,8 @@ std::unique_ptr<Progress> make_progress(ProgressStyle style) {
   switch (style) {
     case ProgressStyle::kBar:
       return std::make_unique<BarProgress>(Terminal::standard_error(), terminal_width, clock);
+    case ProgressStyle::kLines:
+      return std::make_unique<LineProgress>(Terminal::standard_error(), clock);
     case ProgressStyle::kJsonLines:
       return std::make_unique<JsonProgress>(Terminal::standard_error(), clock);
     case ProgressStyle::kOff:

@@ -16,9 +16,10 @@ class Progress {
   virtual void stage_finished(std::string_view stage, std::string_view outcome) = 0;
 };
 
-enum class ProgressStyle { kBar, kJsonLines, kOff };
+enum class ProgressStyle { kBar, kLines, kJsonLines, kOff };
 
-/// kBar redraws one line a stage on stderr (a terminal), kJsonLines writes one JSON object a line.
+/// kBar redraws one line a stage on stderr (a terminal), kLines writes lines of text now and then (a file),
+/// kJsonLines one JSON object a line.
 std::unique_ptr<Progress> make_progress(ProgressStyle style);
 
 }  // namespace vtissue::pipeline

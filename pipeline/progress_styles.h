@@ -34,6 +34,9 @@ struct StageProgress {
   std::optional<double> rate() const;
 };
 
+/// "52 %  100/192 tiles  3.1/s  0:30 left".
+std::string figures(const StageProgress& progress);
+
 /// "tile   [#####.....]  52 %  100/192 tiles  3.1/s  0:30 left", never wider than `width` columns.
 std::string bar_line(std::string_view stage, const StageProgress& progress, int width);
 
@@ -54,6 +57,21 @@ class BarProgress : public Progress {
   std::mutex mutex_;
   std::map<std::string, StageProgress, std::less<>> stages_;
   std::chrono::steady_clock::time_point last_drawn_{};
+};
+
+/// A line of text where a stage starts and ends, and at most every half minute between: for a log that people read.
+class LineProgress : public Progress {
+ public:
+  LineProgress(Terminal& terminal, ProgressClock clock);
+  void stage_started(std::string_view stage, std::int64_t total_units, std::string_view unit) override;
+  void advanced(std::string_view stage, std::int64_t units_done) override;
+  void stage_finished(std::string_view stage, std::string_view outcome) override;
+
+ private:
+  Terminal& terminal_;
+  ProgressClock clock_;
+  std::mutex mutex_;
+  std::map<std::string, StageProgress, std::less<>> stages_;
 };
 
 /// One object a line: {"event":"start"|"progress"|"finish","stage":…}. "progress" at

@@ -9,12 +9,18 @@
 namespace vtissue::pipeline {
 
 RunContext::RunContext(std::string stage, ChunkStore chunks, Resources resources, Progress& progress,
-                       std::stop_token stop)
+                       std::stop_token stop, std::map<std::string, std::string, std::less<>> inputs)
     : stage_(std::move(stage)),
       chunks_(std::move(chunks)),
       resources_(resources),
       progress_(progress),
-      stop_(std::move(stop)) {}
+      stop_(std::move(stop)),
+      inputs_(std::move(inputs)) {}
+
+std::string RunContext::input_sha256(std::string_view port, const std::filesystem::path& path) const {
+  const auto known = inputs_.find(port);
+  return known != inputs_.end() ? known->second : DigestCache().digest(path).sha256;
+}
 
 void RunContext::set_total(std::int64_t units, std::string_view unit) { progress_.stage_started(stage_, units, unit); }
 

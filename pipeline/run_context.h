@@ -1,7 +1,9 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
+#include <map>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <stop_token>
@@ -10,6 +12,7 @@
 #include <vector>
 
 #include "pipeline/chunk_store.h"
+#include "pipeline/content_digest.h"
 #include "pipeline/progress.h"
 
 namespace vtissue::pipeline {
@@ -23,10 +26,16 @@ struct Resources {
 /// What a running stage may use of its surroundings. Thread-safe.
 class RunContext {
  public:
-  RunContext(std::string stage, ChunkStore chunks, Resources resources, Progress& progress, std::stop_token stop);
+  /// `inputs`: digests of the stage's inputs by port, as far as they are known.
+  RunContext(std::string stage, ChunkStore chunks, Resources resources, Progress& progress, std::stop_token stop,
+             std::map<std::string, std::string, std::less<>> inputs = {});
 
   ChunkStore& chunks() { return chunks_; }
   const Resources& resources() const { return resources_; }
+
+  /// SHA-256 of the input bound to `port` (ContentDigest::sha256), which lies at `path`: what the fingerprint was made
+  /// from; the file is read only where the engine was not there to do so. Throws Error kBadInput.
+  std::string input_sha256(std::string_view port, const std::filesystem::path& path) const;
 
   /// Totals for the progress display; call once, before the first advance().
   void set_total(std::int64_t units, std::string_view unit);
@@ -51,6 +60,7 @@ class RunContext {
   Resources resources_;
   Progress& progress_;
   std::stop_token stop_;
+  std::map<std::string, std::string, std::less<>> inputs_;
   mutable std::mutex mutex_;
   std::int64_t done_ = 0;
   std::vector<std::string> warnings_;

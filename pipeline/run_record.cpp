@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <ctime>
+#include <fstream>
 
 #include "core/atomic_file.h"
 
@@ -58,6 +59,14 @@ ordered_json run_record(const RunInfo& info, const Executor& executor) {
       {"wall_seconds", to_milliseconds_precision(std::chrono::duration<double>(info.ended - info.started).count())},
       {"stage_seconds", wall}};
   return record;
+}
+
+bool is_run_record(const std::filesystem::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  const nlohmann::json stored = nlohmann::json::parse(in, nullptr, false);
+  if (!stored.is_object() || !stored.contains("software") || !stored.contains("stages")) return false;
+  const nlohmann::json& software = stored.at("software");
+  return software.is_object() && software.value("name", nlohmann::json()) == "vtissue";
 }
 
 void write_run_record(const std::filesystem::path& path, const RunInfo& info, const Executor& executor) {

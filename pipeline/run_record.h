@@ -24,6 +24,9 @@ struct RunInfo {
 /// under "timing". Of outside inputs it has names without folders.
 nlohmann::ordered_json run_record(const RunInfo& info, const Executor& executor);
 
+/// Whether the file is there and says that it is a run's record: then another run may replace it.
+bool is_run_record(const std::filesystem::path& path);
+
 /// Writes it atomically. Throws Error kOutput.
 void write_run_record(const std::filesystem::path& path, const RunInfo& info, const Executor& executor);
 

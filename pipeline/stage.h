@@ -54,6 +54,14 @@ class Stage {
   /// absent. Throws Error.
   virtual void preflight(const Bindings& /*available_inputs*/) const {}
 
+  /// Of a folder bound to an input port: the files that the stage reads, relative to the folder, which alone
+  /// then decide whether it runs again. Nothing: all of them. Throws Error kBadInput if the folder is not one
+  /// the stage can read.
+  virtual std::optional<std::vector<std::filesystem::path>> files_read(std::string_view /*port*/,
+                                                                       const std::filesystem::path& /*folder*/) const {
+    return std::nullopt;
+  }
+
   /// `available_inputs` as in preflight().
   virtual Estimate estimate(const Bindings& /*available_inputs*/) const { return {}; }
 

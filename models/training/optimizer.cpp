@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/error.h"
+
 namespace vtissue::models::training {
 
 double learning_rate(const OptimizerConfig& config, std::int64_t step) {
@@ -45,6 +47,13 @@ double Optimizer::update(std::int64_t step) {
     if (gradient.defined()) squared += gradient.square().sum(at::kDouble).item<double>();
   }
   const double norm = std::sqrt(squared);
+  if (!std::isfinite(norm)) {
+    throw Error(
+        ErrorCode::kModel,
+        "step {}: the gradients' norm is {}; the weights are left as they were. Lower the learning rate, or go on "
+        "from the checkpoint before",
+        step, norm);
+  }
   const auto scale = static_cast<float>(config_.clip > 0 && norm > config_.clip ? config_.clip / norm : 1.0);
 
   const double rate = learning_rate(config_, step);

@@ -41,7 +41,8 @@ class Optimizer {
   /// Clears the gradients.
   void zero_grad();
 
-  /// One update with the gradients there are; returns their norm before clipping.
+  /// One update with the gradients there are; returns their norm before clipping. Throws Error kModel, before it
+  /// touches anything, if the norm is not finite.
   double update(std::int64_t step);
 
   /// Exchanges the weights with their averages; called twice it changes nothing.

@@ -10,24 +10,13 @@
 #include "io/tile_reader.h"
 #include "pipeline/run_context.h"
 #include "stages/embed/feature_chunks.h"
+#include "stages/embed/slide_of_tiles.h"
 
 namespace vtissue::stages {
 namespace {
 
 constexpr int kSubtileGrid = 3;
-
-/// The slide as tiles.h5 saw it: its µm/px is used again, so that a --mpp given there holds here too.
-std::shared_ptr<io::SlideReader> open_slide(const std::filesystem::path& path, const io::TileSet& tiles) {
-  std::shared_ptr<io::SlideReader> slide = io::SlideReader::open(path, {.mpp = tiles.source_mpp});
-  const auto size = slide->info().levels.front().size;
-  if (size.width != tiles.slide_size.width || size.height != tiles.slide_size.height) {
-    throw Error(ErrorCode::kBadInput,
-                "{}: {} x {} pixels, but the tiles were made from a slide of {} x {}; run tile on "
-                "this slide",
-                path.string(), size.width, size.height, tiles.slide_size.width, tiles.slide_size.height);
-  }
-  return slide;
-}
+constexpr std::size_t kMostListed = 1000;  // skipped tiles in the report
 
 /// The nine sub-tiles of a tile [px, px, 3], appended row-major.
 void append_subtiles(std::span<const std::uint8_t> tile, int px, std::vector<std::uint8_t>& out) {
@@ -102,7 +91,7 @@ void EmbedStage::preflight(const pipeline::Bindings& available_inputs) const {
   if (stores_predictor() && options_.predictor_subtiles && set.tile_px < kSubtileGrid) {
     throw Error(ErrorCode::kBadInput, "{}: tiles of {} px have no 3x3 sub-tiles", tiles->second.string(), set.tile_px);
   }
-  if (slide != available_inputs.end()) open_slide(slide->second, set);
+  if (slide != available_inputs.end()) open_slide_of(slide->second, set);
 }
 
 pipeline::Estimate EmbedStage::estimate(const pipeline::Bindings& available_inputs) const {
@@ -171,8 +160,8 @@ void EmbedStage::write_features(const std::filesystem::path& path, const io::Til
                      .dim = predictor_encoder_->dim()},
                     dim});
   }
-  io::FeatureWriter writer(path, tiles.cells);
-  std::size_t skipped = 0;
+  io::FeatureWriter writer(path, tiles.cells, tiles.slide_sha256);
+  std::vector<TileCell> skipped;
   for (const Set& set : sets) {
     writer.begin_set(set.info);
     const std::size_t per_tile = static_cast<std::size_t>(set.info.vectors) * set.info.dim;
@@ -185,22 +174,36 @@ void EmbedStage::write_features(const std::filesystem::path& path, const io::Til
         if (rows.valid[i] == 0) std::ranges::fill(values.subspan(i * per_tile, per_tile), 0.0f);
       }
       writer.append(values, rows.valid);
-      if (set.offset == 0) skipped += static_cast<std::size_t>(std::ranges::count(rows.valid, std::uint8_t{0}));
+      for (std::size_t i = 0; set.offset == 0 && i < n; ++i) {
+        if (rows.valid[i] == 0) skipped.push_back(tiles.cells[chunks.first(id) + i]);
+      }
     }
+  }
+  if (!tiles.cells.empty() && skipped.size() == tiles.cells.size()) {
+    throw Error(ErrorCode::kBadInput, "not one of the {} tiles could be read from the slide; fetch it again",
+                tiles.cells.size());
   }
   writer.finish();
   ctx.report("tiles", tiles.cells.size());
-  ctx.report("tiles_skipped", skipped);
-  if (skipped != 0) {
-    ctx.warn(fmt::format("{} of {} tiles could not be read from the slide and have no morphology (on_bad_tile: skip)",
-                         skipped, tiles.cells.size()));
+  ctx.report("tiles_skipped", skipped.size());
+  if (skipped.empty()) return;
+  nlohmann::json listed = nlohmann::json::array();
+  for (const TileCell cell : std::span(skipped).first(std::min(skipped.size(), kMostListed))) {
+    listed.push_back({cell.column, cell.row});
   }
+  ctx.report("skipped_tiles", listed);
+  ctx.warn(fmt::format(
+      "{} of {} tiles could not be read from the slide and have no morphology (on_bad_tile: skip), the first of them "
+      "({}, {})",
+      skipped.size(), tiles.cells.size(), skipped.front().column, skipped.front().row));
 }
 
 void EmbedStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings& outputs,
                      pipeline::RunContext& ctx) const {
   const io::TileSet tiles = io::read_tiles(inputs.at("tiles"));
-  const io::TileReader reader(open_slide(inputs.at("slide"), tiles), tiles.target_mpp);
+  const std::filesystem::path& slide = inputs.at("slide");
+  const io::TileReader reader(open_slide_of(slide, tiles), tiles.target_mpp);
+  require_slide_of(slide, ctx.input_sha256("slide", slide), tiles);
   const TileChunks chunks{tiles.cells.size(), rows_per_chunk()};
   const auto side = static_cast<std::int64_t>(tiles.tile_px);
   const std::size_t tile_bytes = static_cast<std::size_t>(side * side) * 3;

@@ -36,7 +36,7 @@ class EmbedStage : public pipeline::Stage {
              std::shared_ptr<const models::MorphologyEncoder> predictor_encoder = nullptr);
 
   std::string_view name() const override { return "embed"; }
-  int format_version() const override { return 1; }
+  int format_version() const override { return 2; }
   std::vector<pipeline::Port> inputs() const override;
   std::vector<pipeline::Port> outputs() const override;
   nlohmann::json identity() const override;

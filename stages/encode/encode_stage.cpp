@@ -134,7 +134,8 @@ void EncodeStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings
       [](std::uint64_t, EncodeChunk& chunk) { return pack_rows(chunk.rows); },
       [&](std::uint64_t id) { return static_cast<std::int64_t>(chunks.size(id)); });
 
-  io::FeatureWriter writer(outputs.at("genes"), rows.cells);
+  const auto slide = table.strings.find("slide_sha256");
+  io::FeatureWriter writer(outputs.at("genes"), rows.cells, slide == table.strings.end() ? "" : slide->second);
   const io::FeatureSetInfo cls{.name = "cls",
                                .encoder = encoder_->info().name,
                                .encoder_sha256 = encoder_->info().sha256,

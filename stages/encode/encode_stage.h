@@ -25,7 +25,7 @@ class EncodeStage : public pipeline::Stage {
   EncodeStage(EncodeOptions options, std::shared_ptr<const models::GeneEncoder> encoder);
 
   std::string_view name() const override { return "encode"; }
-  int format_version() const override { return 1; }
+  int format_version() const override { return 2; }
   std::vector<pipeline::Port> inputs() const override;
   std::vector<pipeline::Port> outputs() const override;
   nlohmann::json identity() const override;

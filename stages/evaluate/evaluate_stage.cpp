@@ -12,6 +12,7 @@
 #include "io/tile_store.h"
 #include "pipeline/run_context.h"
 #include "stages/embed/feature_chunks.h"
+#include "stages/embed/slide_of_tiles.h"
 #include "stages/evaluate/metrics_report.h"
 #include "stages/evaluate/tile_comparison.h"
 
@@ -32,17 +33,6 @@ std::vector<std::size_t> compared_tiles(std::span<const std::uint8_t> valid, int
   std::vector<std::size_t> spread;
   for (std::size_t k = 0; k < limit; ++k) spread.push_back(rows[k * rows.size() / limit]);
   return spread;
-}
-
-std::shared_ptr<io::SlideReader> open_real(const std::filesystem::path& path, const io::TileSet& tiles) {
-  std::shared_ptr<io::SlideReader> slide = io::SlideReader::open(path, {.mpp = tiles.source_mpp});
-  const auto size = slide->info().levels.front().size;
-  if (size.width != tiles.slide_size.width || size.height != tiles.slide_size.height) {
-    throw Error(ErrorCode::kBadInput,
-                "{}: {} x {} pixels, but the tiles were made from a slide of {} x {}; name that slide", path.string(),
-                size.width, size.height, tiles.slide_size.width, tiles.slide_size.height);
-  }
-  return slide;
 }
 
 /// With the tiles' own µm/px, so that no rounding in the file's resolution tag moves a pixel.
@@ -71,6 +61,7 @@ void check_features(const std::filesystem::path& path, const io::FeatureReader& 
     throw Error(ErrorCode::kBadInput, "{}: made for other tiles ({} rows, {} tiles); run embed again", path.string(),
                 features.cells().size(), tiles.cells.size());
   }
+  require_same_slide(path, features.slide_sha256(), tiles.slide_sha256, "the tiles", "embed");
   if (info.encoder_sha256 != encoder.info().sha256 || info.vectors != 1 || info.dim != encoder.dim()) {
     throw Error(
         ErrorCode::kModel,
@@ -135,7 +126,7 @@ void EvaluateStage::preflight(const pipeline::Bindings& available_inputs) const 
   const auto* tiles_path = bound("tiles");
   if (tiles_path == nullptr) return;
   const io::TileSet tiles = io::read_tiles(*tiles_path);
-  if (const auto* path = bound("slide")) open_real(*path, tiles);
+  if (const auto* path = bound("slide")) open_slide_of(*path, tiles);
   if (const auto* path = bound("virtual")) open_virtual(*path, tiles);
   if (const auto* path = bound("features")) check_features(*path, io::FeatureReader(*path), tiles, *encoder_);
 }
@@ -156,7 +147,8 @@ void EvaluateStage::run(const pipeline::Bindings& inputs, const pipeline::Bindin
   const io::TileSet tiles = io::read_tiles(inputs.at("tiles"));
   const io::FeatureReader features(inputs.at("features"));
   check_features(inputs.at("features"), features, tiles, *encoder_);
-  const io::TileReader real(open_real(inputs.at("slide"), tiles), tiles.target_mpp);
+  const io::TileReader real(open_slide_of(inputs.at("slide"), tiles), tiles.target_mpp);
+  require_slide_of(inputs.at("slide"), ctx.input_sha256("slide", inputs.at("slide")), tiles);
   const io::TileReader made(open_virtual(inputs.at("virtual"), tiles), tiles.target_mpp);
 
   const auto dim = static_cast<std::size_t>(encoder_->dim());

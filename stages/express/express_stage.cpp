@@ -6,6 +6,7 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "io/feature_store.h"
+#include "io/slide_reader.h"
 #include "stages/embed/feature_chunks.h"
 #include "stages/express/predicted_expression.h"
 
@@ -26,6 +27,7 @@ ExpressStage::ExpressStage(ExpressOptions options, std::vector<std::string> pane
 
 std::vector<pipeline::Port> ExpressStage::inputs() const {
   return {{.name = "tiles"},
+          {.name = "slide", .optional = true},
           {.name = "features", .optional = true},
           {.name = "visium", .optional = true},
           {.name = "h5ad", .optional = true},
@@ -70,7 +72,16 @@ void ExpressStage::preflight(const pipeline::Bindings& available_inputs) const {
     files.require_one();
     const io::SpotTable spots = files.read();
     read_panel(spots, files, panel_, options_.measured);
-    if (tiles == available_inputs.end()) return;
+    if (tiles == available_inputs.end()) {
+      const auto slide = available_inputs.find("slide");
+      if (slide == available_inputs.end()) return;
+      const std::shared_ptr<io::SlideReader> reader = io::SlideReader::open(slide->second, {.mpp = options_.slide_mpp});
+      const io::SlideInfo& info = reader->info();
+      const auto size = info.levels.front().size;
+      io::check_placement(spots, {size.width, size.height},
+                          info.mpp ? std::optional<double>(info.mpp->x) : std::nullopt, files.name().string());
+      return;
+    }
     const io::TileSet set = io::read_tiles(tiles->second);
     io::check_placement(spots, set.slide_size, set.source_mpp, files.name().string());
     return;
@@ -79,6 +90,12 @@ void ExpressStage::preflight(const pipeline::Bindings& available_inputs) const {
   const auto features = available_inputs.find("features");
   if (tiles == available_inputs.end() || features == available_inputs.end()) return;
   predictor_set(features->second, io::FeatureReader(features->second), io::read_tiles(tiles->second), predictor);
+}
+
+std::optional<std::vector<std::filesystem::path>> ExpressStage::files_read(std::string_view port,
+                                                                           const std::filesystem::path& folder) const {
+  if (port != "visium") return std::nullopt;
+  return io::visium_files(folder);
 }
 
 pipeline::Estimate ExpressStage::estimate(const pipeline::Bindings& available_inputs) const {

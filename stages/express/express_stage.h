@@ -1,6 +1,8 @@
 #pragma once
 
+#include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,11 +17,14 @@ struct ExpressOptions {
   MeasuredOptions measured;
   int chunk_tiles = 256;       ///< predicted tiles committed at once; rounded up to whole micro-batches
   std::string numerics_class;  ///< Device::numerics_class()
+  /// µm/px of the slide's level 0 instead of the file's, for preflight() alone: tiles.h5 has it later.
+  std::optional<double> slide_mpp;
 };
 
 /// tiles and one source of expression → expression.h5ad. The source is what is bound: a measurement ("visium",
 /// "h5ad", or "st_counts" with "st_spots"), whose spots are mapped to the tiles, else "features", from which
-/// the predictor makes expression.
+/// the predictor makes expression. "slide" is looked at in preflight() alone, as long as there are no tiles: whether a
+/// measurement lies on it.
 class ExpressStage : public pipeline::Stage {
  public:
   /// `panel`: the gene list of the gene encoder, which a measurement is reduced to; may be empty if only
@@ -32,8 +37,11 @@ class ExpressStage : public pipeline::Stage {
   std::vector<pipeline::Port> inputs() const override;
   std::vector<pipeline::Port> outputs() const override;
   nlohmann::json identity() const override;
-  /// Reads the measurement: genes, and with tiles its place on the slide; or the features' set.
+  /// Reads the measurement: genes, and with tiles or slide its place on the slide; or the features' set.
   void preflight(const pipeline::Bindings& available_inputs) const override;
+  /// Of a Visium folder those that the reader opens: no BAM, no images.
+  std::optional<std::vector<std::filesystem::path>> files_read(std::string_view port,
+                                                               const std::filesystem::path& folder) const override;
   pipeline::Estimate estimate(const pipeline::Bindings& available_inputs) const override;
   void run(const pipeline::Bindings& inputs, const pipeline::Bindings& outputs,
            pipeline::RunContext& ctx) const override;

@@ -17,12 +17,17 @@ float median(std::vector<float> values) {
   return *middle;
 }
 
-/// Takes the spots without a count out of positions and panel; returns how many.
-std::size_t drop_empty_spots(io::SpotTable& spots, io::PanelExpression& panel) {
+/// Takes the spots that are not on the slide or have no count out of positions and panel; returns how many on it had
+/// none.
+std::size_t drop_unusable_spots(io::SpotTable& spots, io::PanelExpression& panel, Size<Level0Px> slide) {
   const std::size_t genes = panel.genes.size();
-  std::size_t kept = 0;
+  std::size_t kept = 0, empty = 0;
   for (std::size_t spot = 0; spot < panel.spots; ++spot) {
-    if (!(panel.totals[spot] > 0)) continue;
+    if (!io::lies_on(slide, spots.x[spot], spots.y[spot])) continue;
+    if (!(panel.totals[spot] > 0)) {
+      ++empty;
+      continue;
+    }
     spots.x[kept] = spots.x[spot];
     spots.y[kept] = spots.y[spot];
     panel.totals[kept] = panel.totals[spot];
@@ -32,16 +37,16 @@ std::size_t drop_empty_spots(io::SpotTable& spots, io::PanelExpression& panel) {
     }
     ++kept;
   }
-  const std::size_t dropped = panel.spots - kept;
   spots.x.resize(kept), spots.y.resize(kept);
   panel.totals.resize(kept), panel.values.resize(kept * genes);
   panel.spots = kept;
-  return dropped;
+  return empty;
 }
 
 void report_spots(const io::SpotTable& spots, const io::PanelExpression& panel, const io::SpotPlacement& placement,
                   std::size_t empty, pipeline::RunContext& ctx) {
-  ctx.report("spots", panel.spots + empty);
+  const std::size_t all = panel.spots + empty + placement.outside;
+  ctx.report("spots", all);
   ctx.report("spots_outside_slide", placement.outside);
   ctx.report("spots_without_counts", empty);
   ctx.report("genes", panel.genes.size());
@@ -49,10 +54,9 @@ void report_spots(const io::SpotTable& spots, const io::PanelExpression& panel, 
   ctx.report("genes_matched_by", panel.matched_by);
   if (placement.mpp_from_pitch) ctx.report("mpp_from_pitch", *placement.mpp_from_pitch);
   if (placement.outside > 0) {
-    ctx.warn(
-        fmt::format("{} of {} spots lie outside the slide and are left out", placement.outside, panel.spots + empty));
+    ctx.warn(fmt::format("{} of {} spots lie outside the slide and are left out", placement.outside, all));
   }
-  if (empty > 0) ctx.warn(fmt::format("{} of {} spots have no counts and are left out", empty, panel.spots + empty));
+  if (empty > 0) ctx.warn(fmt::format("{} of {} spots have no counts and are left out", empty, all));
   if (!panel.missing.empty()) {
     ctx.warn(fmt::format("{} of the {} genes of the panel are not in the table and count as 0", panel.missing.size(),
                          panel.genes.size()));
@@ -123,7 +127,7 @@ TileExpression measured_expression(const SpotFiles& files, const io::TileSet& ti
       io::check_placement(spots, tiles.slide_size, tiles.source_mpp, files.name().string());
   ctx.throw_if_stopped();
   io::PanelExpression expression = read_panel(spots, files, panel, options);
-  const std::size_t empty = drop_empty_spots(spots, expression);
+  const std::size_t empty = drop_unusable_spots(spots, expression, tiles.slide_size);
   report_spots(spots, expression, placement, empty, ctx);
 
   const TileCentres centres = tile_centres(tiles);

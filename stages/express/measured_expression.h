@@ -38,9 +38,9 @@ struct SpotFiles {
 io::PanelExpression read_panel(const io::SpotTable& spots, const SpotFiles& files, std::span<const std::string> panel,
                                const MeasuredOptions& options);
 
-/// Spots mapped to tiles: weighted means of log1p CP10k. Spots in which nothing was counted do not take
-/// part. Reports spots, genes and what was left out; throws Error kBadInput if spots and slide do not fit
-/// (io::check_placement) or no spot reaches a tile.
+/// Spots mapped to tiles: weighted means of log1p CP10k. Spots outside the slide and spots in which
+/// nothing was counted do not take part. Reports spots, genes and what was left out; throws Error kBadInput if spots
+/// and slide do not fit (io::check_placement) or no spot reaches a tile.
 TileExpression measured_expression(const SpotFiles& files, const io::TileSet& tiles, std::span<const std::string> panel,
                                    const MeasuredOptions& options, pipeline::RunContext& ctx);
 

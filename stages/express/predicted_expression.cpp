@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "stages/embed/feature_chunks.h"
+#include "stages/embed/slide_of_tiles.h"
 
 namespace vtissue::stages {
 namespace {
@@ -133,6 +134,7 @@ io::FeatureSetInfo predictor_set(const std::filesystem::path& path, const io::Fe
     throw Error(ErrorCode::kBadInput, "{}: made for other tiles ({} rows, {} tiles); run embed again", path.string(),
                 features.cells().size(), tiles.cells.size());
   }
+  require_same_slide(path, features.slide_sha256(), tiles.slide_sha256, "the tiles", "embed");
   const std::vector<io::FeatureSetInfo> sets = features.sets();
   const bool has_own = std::ranges::any_of(sets, [](const io::FeatureSetInfo& set) { return set.name == "predictor"; });
   io::FeatureSetInfo set = features.info(has_own ? "predictor" : "morphology");

@@ -6,6 +6,7 @@
 #include <numeric>
 #include <string_view>
 
+#include "core/error.h"
 #include "io/bitmap_font.h"
 #include "stages/stitch/synthetic_mark.h"
 
@@ -13,6 +14,20 @@ namespace vtissue::stages {
 namespace {
 
 constexpr io::Rgb kOutline = {28, 122, 128};
+constexpr std::int64_t kPartPx = 64;
+
+/// What stands for pixels that cannot be read: neither black nor white, and nothing tissue looks like.
+std::vector<std::uint8_t> hatched(Box<TargetPx> part) {
+  std::vector<std::uint8_t> rgb;
+  rgb.reserve(static_cast<std::size_t>(part.size.area()) * 3);
+  for (std::int64_t y = 0; y < part.size.height; ++y) {
+    for (std::int64_t x = 0; x < part.size.width; ++x) {
+      const bool line = (part.origin.x + x + part.origin.y + y) % 8 < 2;
+      rgb.insert(rgb.end(), 3, static_cast<std::uint8_t>(line ? 120 : 200));
+    }
+  }
+  return rgb;
+}
 
 Size<TargetPx> overview_size(const io::TileSet& tiles, double ratio) {
   const auto shrunk = [&](std::int64_t extent) {
@@ -54,9 +69,35 @@ double overview_ratio(const io::TileSet& tiles, int longest_px) {
   return std::max(1.0, static_cast<double>(longest) / longest_px);
 }
 
-io::RgbImage read_overview(const io::TileReader& reader, const io::TileSet& tiles, double ratio) {
+io::RgbImage read_overview(const io::TileReader& reader, const io::TileSet& tiles, double ratio,
+                           std::size_t* unreadable) {
   const Size<TargetPx> size = overview_size(tiles, ratio);
-  return {size, reader.read({{0, 0}, size})};
+  try {
+    return {size, reader.read({{0, 0}, size})};
+  } catch (const Error& e) {
+    if (unreadable == nullptr || e.code() != ErrorCode::kBadInput) throw;
+  }
+  // In parts, so that one damaged tile of the file costs no more of the picture than it covers.
+  io::RgbImage picture{size, std::vector<std::uint8_t>(static_cast<std::size_t>(size.area()) * 3)};
+  for (std::int64_t top = 0; top < size.height; top += kPartPx) {
+    for (std::int64_t left = 0; left < size.width; left += kPartPx) {
+      const Box<TargetPx> part{{left, top},
+                               {std::min(kPartPx, size.width - left), std::min(kPartPx, size.height - top)}};
+      std::vector<std::uint8_t> rgb;
+      try {
+        rgb = reader.read(part);
+      } catch (const Error& e) {
+        if (e.code() != ErrorCode::kBadInput) throw;
+        rgb = hatched(part);
+        ++*unreadable;
+      }
+      for (std::int64_t y = 0; y < part.size.height; ++y) {
+        std::copy_n(rgb.begin() + y * part.size.width * 3, part.size.width * 3,
+                    picture.rgb.begin() + ((top + y) * size.width + left) * 3);
+      }
+    }
+  }
+  return picture;
 }
 
 io::RgbImage draw_overlay(io::RgbImage real, const io::TileSet& tiles, double ratio) {
@@ -77,15 +118,27 @@ io::RgbImage draw_overlay(io::RgbImage real, const io::TileSet& tiles, double ra
   return real;
 }
 
-std::vector<std::size_t> choose_tiles(const io::TileSet& tiles, int count) {
+std::vector<std::size_t> choose_tiles(const io::TileSet& tiles, int count,
+                                      const std::function<bool(std::size_t index)>& usable) {
   std::vector<std::size_t> ranked(tiles.cells.size());
   std::iota(ranked.begin(), ranked.end(), std::size_t{0});
   std::ranges::stable_sort(
       ranked, [&](std::size_t a, std::size_t b) { return tiles.tissue_fraction[a] > tiles.tissue_fraction[b]; });
   const std::size_t wanted = std::min(static_cast<std::size_t>(std::max(0, count)), ranked.size());
+  std::vector<std::uint8_t> asked(ranked.size(), 0);
   std::vector<std::size_t> chosen;
+  const auto take = [&](std::size_t rank) {
+    if (asked[rank] != 0) return false;
+    asked[rank] = 1;
+    if (!usable(ranked[rank])) return false;
+    chosen.push_back(ranked[rank]);
+    return true;
+  };
   for (std::size_t i = 0; i < wanted; ++i) {
-    chosen.push_back(ranked[wanted == 1 ? 0 : i * (ranked.size() - 1) / (wanted - 1)]);
+    const std::size_t start = wanted == 1 ? 0 : i * (ranked.size() - 1) / (wanted - 1);
+    bool found = false;
+    for (std::size_t rank = start; rank < ranked.size() && !found; ++rank) found = take(rank);
+    for (std::size_t rank = start; rank > 0 && !found; --rank) found = take(rank - 1);
   }
   return chosen;
 }

@@ -12,6 +12,7 @@
 #include "io/tile_reader.h"
 #include "io/tile_store.h"
 #include "pipeline/run_context.h"
+#include "stages/embed/slide_of_tiles.h"
 #include "stages/report/html.h"
 #include "stages/report/report_pictures.h"
 #include "stages/stitch/synthetic_mark.h"
@@ -50,18 +51,28 @@ void check_virtual(const fs::path& path, const io::SlideReader& virtual_slide, c
   }
 }
 
+/// Tiles side by side. One that the slide cannot decode (on_bad_tile: skip) is no pair; `unreadable` counts them.
 std::vector<TilePair> read_pairs(const io::TileReader& real, const io::TileReader& synthetic, const io::TileSet& tiles,
-                                 int count, pipeline::RunContext& ctx) {
+                                 int count, pipeline::RunContext& ctx, std::size_t* unreadable) {
   std::vector<TilePair> pairs;
-  for (const std::size_t index : choose_tiles(tiles, count)) {
+  choose_tiles(tiles, count, [&](std::size_t index) {
     ctx.throw_if_stopped();
     const TileCell cell = tiles.cells[index];
     const Box<TargetPx> box{tiles.origin(cell), {tiles.tile_px, tiles.tile_px}};
+    std::vector<std::uint8_t> rgb;
+    try {
+      rgb = real.read(box);
+    } catch (const Error& e) {
+      if (e.code() != ErrorCode::kBadInput) throw;
+      ++*unreadable;
+      return false;
+    }
     pairs.push_back({fmt::format("tile ({}, {}), {:.0f} % tissue", cell.column, cell.row,
                                  100.0 * static_cast<double>(tiles.tissue_fraction[index])),
-                     jpeg({box.size, real.read(box)}, kTileQuality),
+                     jpeg({box.size, std::move(rgb)}, kTileQuality),
                      jpeg({box.size, synthetic.read(box)}, kTileQuality)});
-  }
+    return true;
+  });
   return pairs;
 }
 
@@ -91,7 +102,8 @@ nlohmann::json ReportStage::identity() const {
 void ReportStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings& outputs,
                       pipeline::RunContext& ctx) const {
   const io::TileSet tiles = io::read_tiles(inputs.at("tiles"));
-  const std::shared_ptr<io::SlideReader> slide = io::SlideReader::open(inputs.at("slide"), {.mpp = tiles.source_mpp});
+  const std::shared_ptr<io::SlideReader> slide = open_slide_of(inputs.at("slide"), tiles);
+  require_slide_of(inputs.at("slide"), ctx.input_sha256("slide", inputs.at("slide")), tiles);
   const std::shared_ptr<io::SlideReader> synthetic =
       io::SlideReader::open(inputs.at("virtual"), {.mpp = tiles.target_mpp});
   check_virtual(inputs.at("virtual"), *synthetic, tiles);
@@ -99,7 +111,8 @@ void ReportStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings
 
   const double ratio = overview_ratio(tiles, options_.overview_px);
   const double overview_mpp = tiles.target_mpp * ratio;
-  const io::RgbImage real_picture = read_overview(io::TileReader(slide, overview_mpp), tiles, ratio);
+  std::size_t unreadable = 0;
+  const io::RgbImage real_picture = read_overview(io::TileReader(slide, overview_mpp), tiles, ratio, &unreadable);
   ctx.throw_if_stopped();
   const io::TileReader synthetic_overview(synthetic, overview_mpp);
   io::RgbImage synthetic_picture = read_overview(synthetic_overview, tiles, ratio);
@@ -119,10 +132,16 @@ void ReportStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings
   page.overlay = {"The real slide; paler where no tissue was found, tiles outlined",
                   jpeg(draw_overlay(real_picture, tiles, ratio), kOverviewQuality)};
   page.pairs = read_pairs(io::TileReader(slide, tiles.target_mpp), io::TileReader(synthetic, tiles.target_mpp), tiles,
-                          options_.tile_pairs, ctx);
+                          options_.tile_pairs, ctx, &unreadable);
   ctx.advance();
   if (inputs.contains("metrics")) page.metrics = read_metrics(inputs.at("metrics"));
   page.warnings = texts(options_.run.value("warnings", nlohmann::json::array()));
+  if (unreadable != 0) {
+    page.warnings.push_back(
+        "Parts of the real slide cannot be decoded: they are hatched in its picture and left out of the tiles below.");
+    ctx.warn(fmt::format("{}: parts of it cannot be decoded; they are hatched in the picture and left out of the tiles",
+                         inputs.at("slide").string()));
+  }
   page.stages = options_.run.value("stages", nlohmann::json());
   page.configuration = options_.run.value("configuration", nlohmann::json());
   const std::string html = render_report(page);

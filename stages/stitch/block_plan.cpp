@@ -12,8 +12,9 @@ BlockPlan::BlockPlan(const io::TileSet& tiles, const io::PyramidLayout& layout, 
     const Point<TargetPx> first = tiles.origin(tiles.cells[i]);
     const std::int64_t last_column = std::min<std::int64_t>((first.x + tiles.tile_px - 1) / block_px, columns_ - 1);
     const std::int64_t last_row = std::min<std::int64_t>((first.y + tiles.tile_px - 1) / block_px, layout.blocks_y - 1);
-    for (std::int64_t row = first.y / block_px; row <= last_row; ++row) {
-      for (std::int64_t column = first.x / block_px; column <= last_column; ++column) {
+    if (first.x + tiles.tile_px <= 0 || first.y + tiles.tile_px <= 0) continue;  // shows nowhere
+    for (std::int64_t row = std::max<std::int64_t>(first.y, 0) / block_px; row <= last_row; ++row) {
+      for (std::int64_t column = std::max<std::int64_t>(first.x, 0) / block_px; column <= last_column; ++column) {
         tiles_[id(static_cast<int>(column), static_cast<int>(row))].push_back(static_cast<std::uint32_t>(i));
       }
     }

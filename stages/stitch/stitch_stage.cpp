@@ -2,14 +2,17 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <optional>
 #include <utility>
 
 #include "core/error.h"
 #include "core/hash.h"
+#include "io/anndata.h"
 #include "io/latent_store.h"
 #include "io/tile_store.h"
 #include "pipeline/run_context.h"
+#include "stages/embed/slide_of_tiles.h"
 #include "stages/stitch/block_plan.h"
 #include "stages/stitch/overview.h"
 #include "stages/stitch/provenance.h"
@@ -39,6 +42,23 @@ std::vector<std::byte> read_part(const pipeline::ChunkStore& chunks, std::uint64
                 chunks.folder().string(), id);
   }
   return *std::move(part);
+}
+
+/// What a virtual slide says of the expression: its digest, and how it came about as the table itself states it.
+nlohmann::json describe_expression(const std::filesystem::path& path, const std::string& sha256) {
+  nlohmann::json described = {{"expression_sha256", sha256}};
+  const std::map<std::string, std::string> stated = io::read_h5ad(path).strings;
+  const auto take = [&](const char* key, nlohmann::json::json_pointer place) {
+    if (const auto found = stated.find(key); found != stated.end()) described[place] = found->second;
+  };
+  using Place = nlohmann::json::json_pointer;
+  take("source", Place("/expression/source"));
+  take("mapping", Place("/expression/mapping"));
+  take("predictor", Place("/models/predictor/name"));
+  take("predictor_sha256", Place("/models/predictor/sha256"));
+  take("encoder", Place("/models/predictor_encoder/name"));
+  take("encoder_sha256", Place("/models/predictor_encoder/sha256"));
+  return described;
 }
 
 }  // namespace
@@ -76,6 +96,7 @@ void StitchStage::check(const pipeline::Bindings& inputs, const io::LatentReader
                 folder, latents.cells().size(), info.tile_px, inputs.at("tiles").string(), tiles.cells.size(),
                 tiles.tile_px);
   }
+  require_same_slide(folder, info.slide_sha256, tiles.slide_sha256, inputs.at("tiles"), "embed and synthesize");
   if (info.channels != autoencoder_->latent_channels() || info.size * autoencoder_->factor() != info.tile_px) {
     throw Error(ErrorCode::kModel,
                 "{}: tiles of {} px as {} x {} latents of {} channels, but {} turns {} channels into {} "
@@ -91,10 +112,14 @@ void StitchStage::preflight(const pipeline::Bindings& available_inputs) const {
         io::read_tiles(available_inputs.at("tiles")));
 }
 
-io::PyramidOptions StitchStage::pyramid_options(const io::TileSet& tiles, std::uint64_t seed,
-                                                const std::string& expression_sha256) const {
+io::PyramidOptions StitchStage::pyramid_options(const io::TileSet& tiles, const io::LatentStoreInfo& latents,
+                                                const nlohmann::json& expression) const {
+  const std::uint64_t seed = latents.seed;
   nlohmann::json provenance = options_.provenance;
-  if (!expression_sha256.empty()) provenance["expression_sha256"] = expression_sha256;
+  // Said by what made them, not by the configuration of this run, which may be another.
+  if (latents.made_by.contains("settings")) provenance["configuration"]["synthesize"] = latents.made_by["settings"];
+  if (latents.made_by.contains("models")) provenance["models"].update(latents.made_by["models"]);
+  if (!expression.empty()) provenance.merge_patch(expression);
   provenance["synthetic"] = true;
   provenance["seed"] = seed;
   provenance["mpp"] = tiles.target_mpp;
@@ -116,7 +141,7 @@ pipeline::Estimate StitchStage::estimate(const pipeline::Bindings& available_inp
   const auto bound = available_inputs.find("tiles");
   if (bound == available_inputs.end()) return {};
   const io::TileSet tiles = io::read_tiles(bound->second);
-  const io::PyramidLayout layout = io::layout_of(pyramid_options(tiles, 0, ""));
+  const io::PyramidLayout layout = io::layout_of(pyramid_options(tiles, {}, {}));
   return {.chunks = std::int64_t{layout.blocks_x} * layout.blocks_y,
           .note = fmt::format("{} x {} px at {} µm/px, {} levels", tiles.target_size.width, tiles.target_size.height,
                               tiles.target_mpp, layout.levels.size())};
@@ -129,8 +154,11 @@ void StitchStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings
   check(inputs, latents, tiles);
   const io::LatentStoreInfo& info = latents.info();
   const auto expression = inputs.find("expression");
-  const io::PyramidOptions pyramid =
-      pyramid_options(tiles, info.seed, expression == inputs.end() ? "" : sha256_file(expression->second));
+  const io::PyramidOptions pyramid = pyramid_options(
+      tiles, info,
+      expression == inputs.end()
+          ? nlohmann::json()
+          : describe_expression(expression->second, ctx.input_sha256("expression", expression->second)));
   const io::PyramidLayout layout = io::layout_of(pyramid);
   const io::LevelDecorator decorate = overview_mark(layout);
   const BlockPlan plan(tiles, layout, kBlockPx);

@@ -14,6 +14,7 @@
 
 namespace vtissue::io {
 class LatentReader;
+struct LatentStoreInfo;
 struct TileSet;
 }  // namespace vtissue::io
 
@@ -28,10 +29,11 @@ struct StitchOptions {
   std::string numerics_class;                            ///< Device::numerics_class()
 };
 
-/// latents, tiles, expression (optional; only its digest is taken) → virtual.tiff: the tiles decoded, laid out on
-/// glass, and written as a pyramid (io/pyramid_writer.h) that says it is synthetic: in its metadata, in its label and
-/// macro images, and in its pixels (stages/stitch/synthetic_mark.h). To `provenance` the stage adds "synthetic": true,
-/// the digest of the source slide, the noise's seed and the decoder.
+/// latents, tiles, expression (optional; its digest and what made it are taken) → virtual.tiff: the tiles decoded, laid
+/// out on glass, and written as a pyramid (io/pyramid_writer.h) that says it is synthetic: in its metadata, in its
+/// label and macro images, and in its pixels (stages/stitch/synthetic_mark.h). To `provenance` the stage adds
+/// "synthetic": true, the digest of the source slide, the noise's seed and the decoder; what synthesis was set to
+/// ("configuration", "synthesize") and the models before the decoder ("models") it takes from the latents' index.
 class StitchStage : public pipeline::Stage {
  public:
   static constexpr int kBlockPx = 2048;
@@ -40,7 +42,7 @@ class StitchStage : public pipeline::Stage {
   StitchStage(StitchOptions options, std::shared_ptr<const models::Autoencoder> autoencoder);
 
   std::string_view name() const override { return "stitch"; }
-  int format_version() const override { return 1; }
+  int format_version() const override { return 2; }
   std::vector<pipeline::Port> inputs() const override;
   std::vector<pipeline::Port> outputs() const override;
   nlohmann::json identity() const override;
@@ -51,8 +53,9 @@ class StitchStage : public pipeline::Stage {
 
  private:
   void check(const pipeline::Bindings& inputs, const io::LatentReader& latents, const io::TileSet& tiles) const;
-  io::PyramidOptions pyramid_options(const io::TileSet& tiles, std::uint64_t seed,
-                                     const std::string& expression_sha256) const;
+  /// `expression` as describe_expression() gives it.
+  io::PyramidOptions pyramid_options(const io::TileSet& tiles, const io::LatentStoreInfo& latents,
+                                     const nlohmann::json& expression) const;
 
   StitchOptions options_;
   std::shared_ptr<const models::Autoencoder> autoencoder_;

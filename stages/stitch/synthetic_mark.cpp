@@ -74,8 +74,8 @@ void fill_glass(Point<TargetPx> origin, Size<TargetPx> size, io::Rgb glass, std:
 }
 
 int first_marked_level(std::size_t levels) {
-  // Level 0 of a slide that has no other keeps its tissue clean.
-  return std::max(1, std::min(kOverviewLevel, static_cast<int>(levels) - 1));
+  // The last level always: it is the thumbnail, and of a slide that has no other level all that a viewer shows.
+  return std::max(0, std::min(kOverviewLevel, static_cast<int>(levels) - 1));
 }
 
 io::LevelDecorator overview_mark(const io::PyramidLayout& layout) {

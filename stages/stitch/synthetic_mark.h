@@ -38,7 +38,8 @@ class TextPattern {
 /// at `origin` of the slide.
 void fill_glass(Point<TargetPx> origin, Size<TargetPx> size, io::Rgb glass, std::span<std::uint8_t> rgb);
 
-/// The first level of a pyramid of so many that carries the notice over the tissue; `levels` if none does.
+/// The first level of a pyramid of so many that carries the notice over the tissue: the last one at the latest, which
+/// is also the thumbnail. A pyramid of one level carries it on level 0.
 int first_marked_level(std::size_t levels);
 
 /// Draws the notice, pale, over everything: on levels with a downsample of 8 or more, and on the last

@@ -67,6 +67,13 @@ std::optional<fs::path> bound(const pipeline::Bindings& bindings, std::string_vi
   return found == bindings.end() ? std::nullopt : std::optional<fs::path>(found->second);
 }
 
+/// 1.4 instead of 1.39999998.
+double decimal(float value) { return std::round(double{value} * 1e6) / 1e6; }
+
+nlohmann::json describe_encoder(const io::FeatureSetInfo& set) {
+  return {{"name", set.encoder}, {"sha256", set.encoder_sha256}};
+}
+
 Box<Latent> latent_box(TileCell cell, int size) {
   return {{std::int64_t{cell.column} * size / 2, std::int64_t{cell.row} * size / 2}, {size, size}};
 }
@@ -120,6 +127,22 @@ nlohmann::json SynthesizeStage::identity() const {
           {"chunk_tiles", rows_per_chunk()},
           {"denoiser", {{"sha256", denoiser_->info().sha256}, {"micro_batch", denoiser_->info().micro_batch}}},
           {"numerics_class", options_.numerics_class}};
+}
+
+nlohmann::json SynthesizeStage::made_by(const ConditionSource& conditions) const {
+  const bool gene_first = options_.guidance.form == models::Guidance::Form::kGeneFirst;
+  nlohmann::json models = {{"stmdit", {{"name", denoiser_->info().name}, {"sha256", denoiser_->info().sha256}}},
+                           {"encoder", describe_encoder(conditions.morphology_info())}};
+  if (const auto genes = conditions.gene_info()) models["expression"] = describe_encoder(*genes);
+  return {{"settings",
+           {{"mode", "independent"},
+            {"seed", options_.seed},
+            {"steps", options_.steps},
+            {"sampler", options_.sampler},
+            {"guidance_form", gene_first ? "gene_first" : "morphology_first"},
+            {"guidance_morphology", decimal(options_.guidance.morphology)},
+            {"guidance_gene", decimal(options_.guidance.gene)}}},
+          {"models", models}};
 }
 
 void SynthesizeStage::preflight(const pipeline::Bindings& available_inputs) const {
@@ -202,7 +225,12 @@ void SynthesizeStage::run(const pipeline::Bindings& inputs, const pipeline::Bind
       [&](std::uint64_t id) { return static_cast<std::int64_t>(chunks.size(id)); });
 
   io::LatentWriter writer(outputs.at("latents"),
-                          {.channels = channels, .size = size, .tile_px = options_.tile_px, .seed = options_.seed},
+                          {.channels = channels,
+                           .size = size,
+                           .tile_px = options_.tile_px,
+                           .seed = options_.seed,
+                           .slide_sha256 = conditions.slide_sha256(),
+                           .made_by = made_by(conditions)},
                           cells);
   std::size_t with_expression = 0;
   std::size_t with_morphology = 0;

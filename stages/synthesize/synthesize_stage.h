@@ -12,6 +12,8 @@
 
 namespace vtissue::stages {
 
+class ConditionSource;
+
 enum class SynthesisMode {
   kIndependent,  ///< each tile alone (DESIGN 6)
 };
@@ -39,7 +41,7 @@ class SynthesizeStage : public pipeline::Stage {
   SynthesizeStage(SynthesizeOptions options, std::shared_ptr<const models::Denoiser> denoiser);
 
   std::string_view name() const override { return "synthesize"; }
-  int format_version() const override { return 1; }
+  int format_version() const override { return 2; }
   std::vector<pipeline::Port> inputs() const override;
   std::vector<pipeline::Port> outputs() const override;
   nlohmann::json identity() const override;
@@ -51,6 +53,8 @@ class SynthesizeStage : public pipeline::Stage {
            pipeline::RunContext& ctx) const override;
 
  private:
+  /// For the latents' index: settings under the configuration's names, models by digest.
+  nlohmann::json made_by(const ConditionSource& conditions) const;
   std::size_t values_per_tile() const;
   std::size_t rows_per_chunk() const;
 

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "stages/embed/slide_of_tiles.h"
 
 namespace vtissue::stages {
 namespace {
@@ -47,12 +48,20 @@ void ConditionSource::check_genes(const std::filesystem::path& features, const s
     throw Error(ErrorCode::kBadInput, "{} has {} tiles and {} has {}, not the same ones; make both from the same tiles",
                 genes.string(), genes_->cells().size(), features.string(), features_.cells().size());
   }
+  require_same_slide(genes, genes_->slide_sha256(), features_.slide_sha256(), features, "express and encode");
   const models::Denoiser& denoiser = *denoiser_;
   check_set(genes, genes_->info(kClsSet), denoiser, 1, denoiser.gene_dim(), denoiser.gene_sha256());
   if (denoiser.gene_vectors() > 1) {
     check_set(genes, genes_->info(kTokenSet), denoiser, denoiser.gene_vectors() - 1, denoiser.gene_dim(),
               denoiser.gene_sha256());
   }
+}
+
+io::FeatureSetInfo ConditionSource::morphology_info() const { return features_.info(kMorphologySet); }
+
+std::optional<io::FeatureSetInfo> ConditionSource::gene_info() const {
+  if (!genes_) return std::nullopt;
+  return genes_->info(kClsSet);
 }
 
 ConditionRows ConditionSource::read(std::size_t first, std::size_t count) const {

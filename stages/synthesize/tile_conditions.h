@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "core/units.h"
@@ -28,12 +29,16 @@ struct ConditionRows {
 class ConditionSource {
  public:
   /// `genes` may be absent: every gene condition is the null. Throws Error kBadInput if the stores are not of
-  /// the same tiles, kModel if an encoder is not the one the denoiser was trained with.
+  /// the same tiles of one slide, kModel if an encoder is not the one the denoiser was trained with.
   ConditionSource(const std::filesystem::path& features, const std::optional<std::filesystem::path>& genes,
                   std::shared_ptr<const models::Denoiser> denoiser);
 
   const std::vector<TileCell>& cells() const { return features_.cells(); }
+  const std::string& slide_sha256() const { return features_.slide_sha256(); }
   bool has_genes() const { return genes_.has_value(); }
+  /// Where the conditions come from; no gene set where genes are absent or not taken.
+  io::FeatureSetInfo morphology_info() const;
+  std::optional<io::FeatureSetInfo> gene_info() const;
   ConditionRows read(std::size_t first, std::size_t count) const;
 
  private:

@@ -86,8 +86,7 @@ io::SlideReader::Picture thumbnail(const OpenSlide& slide, double mask_mpp) {
 
 }  // namespace
 
-TileStage::TileStage(TileOptions options, std::function<std::string(const std::filesystem::path&)> digest)
-    : options_(std::move(options)), digest_(std::move(digest)) {
+TileStage::TileStage(TileOptions options) : options_(std::move(options)) {
   if (options_.size_px <= 0 || options_.size_px % 2 != 0) {
     throw Error(ErrorCode::kUsage, "tile.size_px = {}: expected an even, positive number", options_.size_px);
   }
@@ -163,7 +162,7 @@ void TileStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings& 
   tiles.mpp_source = slide.mpp.source;
   tiles.slide_size = slide.size;
   tiles.target_size = slide.grid.target_size;
-  tiles.slide_sha256 = digest_(path);
+  tiles.slide_sha256 = ctx.input_sha256("slide", path);
   tiles.cells = std::move(chosen.cells);
   tiles.tissue_fraction = std::move(chosen.tissue_fraction);
   tiles.mask = std::move(mask.mask);

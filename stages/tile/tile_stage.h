@@ -1,13 +1,11 @@
 #pragma once
 
 #include <filesystem>
-#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "core/hash.h"
 #include "core/units.h"
 #include "pipeline/stage.h"
 #include "stages/tile/tissue_mask.h"
@@ -26,12 +24,11 @@ struct TileOptions {
 
 /// slide → tiles.h5: the tissue mask and the tiles of the base grid at the target µm/px.
 ///
-/// Memory is bounded by the thumbnail at mask_mpp (no side over 2560 pixels: some 0.6 GB at the most), not by the slide.
+/// Memory is bounded by the thumbnail at mask_mpp (no side over 2560 pixels: some 0.6 GB at the most), not by the
+/// slide.
 class TileStage : public pipeline::Stage {
  public:
-  /// `digest` gives a file's SHA-256; the engine may pass one that remembers.
-  explicit TileStage(TileOptions options,
-                     std::function<std::string(const std::filesystem::path&)> digest = sha256_file);
+  explicit TileStage(TileOptions options);
 
   std::string_view name() const override { return "tile"; }
   int format_version() const override { return 1; }
@@ -47,7 +44,6 @@ class TileStage : public pipeline::Stage {
 
  private:
   TileOptions options_;
-  std::function<std::string(const std::filesystem::path&)> digest_;
 };
 
 }  // namespace vtissue::stages

@@ -11,15 +11,18 @@ std::vector<std::string> choose_panel(const std::vector<SectionCounts>& sections
   // Sum and sum of squares of log1p CP10k over all training spots; only genes that every section lists.
   struct Moments {
     int sections = 0;
+    std::size_t counted = 0;  // of which section last, from 1: a table may list a symbol twice
     double sum = 0, squares = 0;
   };
   std::map<std::string, Moments> moments;
   std::size_t spots = 0;
-  for (const SectionCounts& section : sections) {
+  for (std::size_t i = 0; i < sections.size(); ++i) {
+    const SectionCounts& section = sections[i];
     std::vector<Moments*> of_column;
     for (const std::string& gene : section.genes) {
       Moments& m = moments[gene];
-      ++m.sections;
+      if (m.counted != i + 1) ++m.sections;
+      m.counted = i + 1;
       of_column.push_back(&m);
     }
     spots += section.rows.size();

@@ -11,6 +11,7 @@
 #include "core/safetensors.h"
 #include "io/expression.h"
 #include "io/slide_reader.h"
+#include "io/spot_mapping.h"
 #include "io/tile_reader.h"
 #include "stages/tile/tissue_mask.h"
 
@@ -29,11 +30,24 @@ struct PreparedSection {
   Size<TargetPx> mask_size;
 };
 
+/// What messages call the section's measurement; empty if it has none.
+const std::filesystem::path& spots_name(const TrainingSection& section) {
+  if (!section.st_counts.empty()) return section.st_counts;
+  return section.visium.empty() ? section.h5ad : section.visium;
+}
+
 io::SpotTable read_spots(const TrainingSection& section) {
-  if (!section.st_counts.empty()) return io::read_legacy_st(section.st_counts, section.st_spots);
-  if (!section.visium.empty()) return io::read_visium(section.visium);
-  if (!section.h5ad.empty()) return io::read_h5ad_spots(section.h5ad);
-  return {};
+  io::SpotTable spots;
+  if (!section.st_counts.empty()) spots = io::read_legacy_st(section.st_counts, section.st_spots);
+  if (!section.visium.empty()) spots = io::read_visium(section.visium);
+  if (!section.h5ad.empty()) spots = io::read_h5ad_spots(section.h5ad);
+  if (spots.log_normalized) {
+    throw Error(ErrorCode::kBadInput,
+                "{}: section {} has log-normalised values and no counts; training needs counts (in X, layers/counts or "
+                "raw/X)",
+                spots_name(section).string(), section.name);
+  }
+  return spots;
 }
 
 SectionCounts dense_counts(const io::SpotTable& spots) {
@@ -56,6 +70,9 @@ PreparedSection read_pixels(const TrainingSection& section, double mpp, const io
   const io::TileReader reader(slide, mpp);
 
   const Size<LevelPx> level0 = slide->info().levels.front().size;
+  if (spots.counts.rows > 0) {
+    io::check_placement(spots, {level0.width, level0.height}, mpp / reader.scale(), spots_name(section).string());
+  }
   const auto region = section.region.value_or(std::array<std::int64_t, 4>{0, 0, level0.width, level0.height});
   const int longest =
       static_cast<int>(static_cast<double>(std::max(level0.width, level0.height)) * (mpp / reader.scale()) / kMaskMpp);

@@ -22,9 +22,8 @@ class BadInputTest : public LineTest {
     EXPECT_EQ(result.exit_code, exit_code) << result.err;
     EXPECT_THAT(result.err, message);
     EXPECT_THAT(result.out, IsEmpty());
-    for (const std::string& name : listing(work_ / "out")) {
-      EXPECT_TRUE(name.starts_with(".vtissue")) << "left behind: " << name;
-    }
+    EXPECT_FALSE(std::filesystem::exists(work_ / "out"))
+        << "left behind: " << ::testing::PrintToString(listing(work_ / "out"));
   }
 
   std::vector<std::string> with_slide(const std::filesystem::path& path, const std::vector<std::string>& more = {}) {
@@ -40,7 +39,8 @@ class BadInputTest : public LineTest {
 };
 
 TEST_F(BadInputTest, MissingSlide) {
-  expect_refused(with_slide(work_ / "absent.svs"), 3, AllOf(HasSubstr("absent.svs"), HasSubstr("No such file")));
+  expect_refused(with_slide(work_ / "absent.svs"), 3,
+                 AllOf(HasSubstr("absent.svs"), HasSubstr("No such file"), HasSubstr("check the path")));
 }
 
 TEST_F(BadInputTest, NotASlide) {
@@ -94,6 +94,83 @@ TEST_F(BadInputTest, MissingWeights) {
                  HasSubstr("nowhere"));
 }
 
+TEST_F(BadInputTest, NetworksThatDoNotFitEachOtherAreRefusedAtOnce) {
+  const auto with_demo = [&](const std::string& assignment) {
+    std::vector<std::string> command = arguments(work_ / "out", {"--set", assignment});
+    command[1] = std::string(VTISSUE_SOURCE_DIR) + "/configs/demo.yaml";
+    return command;
+  };
+  expect_refused(with_demo("models.autoencoder=null"), 4,
+                 AllOf(HasSubstr("models.autoencoder"), HasSubstr("4 latent channels"), HasSubstr("makes 16")));
+  expect_refused(with_demo("models.encoder=null"), 4, AllOf(HasSubstr("models.encoder"), HasSubstr("models.stmdit")));
+  expect_refused(with_demo("models.expression=null"), 4,
+                 AllOf(HasSubstr("models.expression"), HasSubstr("models.stmdit")));
+  expect_refused(with_demo("models.predictor_encoder=null"), 4,
+                 AllOf(HasSubstr("models.predictor_encoder"), HasSubstr("models.predictor ")));
+  expect_refused(with_demo("models.stmdit=null"), 4, HasSubstr("models.stmdit"));
+  // The null predictor's four genes are none of the demo encoder's.
+  expect_refused(arguments(work_ / "out", {"--set", "models.expression=" + std::string(VTISSUE_SOURCE_DIR) +
+                                                        "/weights/demo/expression"}),
+                 4, HasSubstr("models.expression"));
+}
+
+TEST_F(BadInputTest, UnreadableWeightsAreAModelError) {
+  std::filesystem::create_directories(work_ / "model" / "model.safetensors");
+  std::ofstream(work_ / "model" / "config.json") << R"({"architecture": "vit"})";
+  expect_refused(arguments(work_ / "out", {"--set", "models.encoder=" + (work_ / "model").string()}), 4,
+                 HasSubstr("model.safetensors"));
+}
+
+TEST_F(BadInputTest, SpotsOfAnotherImageAreRefusedAtOnce) {
+  std::ofstream counts(work_ / "counts.tsv");
+  std::ofstream spots(work_ / "spots.tsv");
+  counts << "\tNULL1\tNULL2\tNULL3\tNULL4\n";
+  spots << "x\ty\tnew_x\tnew_y\tpixel_x\tpixel_y\tselected\n";
+  for (int i = 1; i <= 8; ++i) {
+    counts << i << "x1\t5\t3\t2\t1\n";
+    spots << i << "\t1\t" << i << "\t1\t" << 9000 + 200 * i << "\t9000\t1\n";
+  }
+  counts.close(), spots.close();
+  expect_refused(arguments(work_ / "out", {"--st-counts", (work_ / "counts.tsv").string(), "--st-spots",
+                                           (work_ / "spots.tsv").string()}),
+                 3, AllOf(HasSubstr("counts.tsv"), HasSubstr("outside")));
+}
+
+TEST_F(BadInputTest, ForeignFilesAreLeftAlone) {
+  for (const char* name : {"run.json", "report.html", "preview.png"}) {
+    std::filesystem::create_directories(work_ / "out");
+    write_text("out/" + std::string(name), "mine");
+    for (const std::vector<std::string>& more : {std::vector<std::string>{}, {"--dry-run"}}) {
+      const ProgramResult result = run_program(arguments(work_ / "out", more));
+      EXPECT_EQ(result.exit_code, 6) << result.err;
+      EXPECT_THAT(result.err, AllOf(HasSubstr(name), HasSubstr("--overwrite")));
+      EXPECT_THAT(listing(work_ / "out"), ::testing::ElementsAre(name));
+    }
+    std::filesystem::remove_all(work_ / "out");
+  }
+}
+
+TEST_F(BadInputTest, ADryRunChecksThatTheOutputCanBeWritten) {
+  const auto file = write_text("file", "");
+  EXPECT_EQ(run_program(arguments(file / "out", {"--dry-run"})).exit_code, 6);
+  EXPECT_EQ(run_program(arguments(work_ / "out", {"--dry-run"})).exit_code, 0);
+  EXPECT_FALSE(std::filesystem::exists(work_ / "out"));
+}
+
+TEST_F(BadInputTest, MessagesOfOtherCommandsGoToStderrToo) {
+  for (const std::vector<std::string>& command :
+       std::vector<std::vector<std::string>>{{"inspect", (work_ / "absent").string()},
+                                             {"inspect", write_text("broken.json", "{").string()},
+                                             {"inspect", (write_text("file", "") / "below").string()},
+                                             {"doctor", "--config", (work_ / "absent.yaml").string()},
+                                             arguments(work_ / "out", {"--max-time", "soon"})}) {
+    const ProgramResult result = run_program(command);
+    EXPECT_THAT(result.exit_code, ::testing::AnyOf(2, 3)) << result.err;
+    EXPECT_THAT(result.out, IsEmpty());
+    EXPECT_THAT(result.err, HasSubstr("error"));
+  }
+}
+
 TEST_F(BadInputTest, OutputFolderNotWritable) {
   // Root may write anywhere, so the folder is a file's child.
   const auto file = write_text("file", "");
@@ -101,6 +178,7 @@ TEST_F(BadInputTest, OutputFolderNotWritable) {
   const ProgramResult result = run_program(command);
   EXPECT_EQ(result.exit_code, 6) << result.err;
   EXPECT_THAT(result.err, HasSubstr("file/out"));
+  EXPECT_THAT(result.out, IsEmpty());
 }
 
 TEST_F(BadInputTest, ReadOnlyFileSystem) {
@@ -132,13 +210,9 @@ TEST_F(BadInputTest, DiskFullEndsWithSixAndCanGoOn) {
 }
 
 TEST_F(BadInputTest, TwoRunsIntoOneFolderTheSecondIsRefused) {
-  std::vector<std::string> slow = arguments(
-      work_ / "out",
-      {"--in-flight", "1", "--threads", "1", "--set", "embed.chunk_tiles=1", "--set", "synthesize.chunk_tiles=1"});
+  const std::vector<std::string> slow = slowly(work_ / "out");
   Program first(slow);
-  while (!std::filesystem::exists(work_ / "out" / ".vtissue" / "lock") &&
-         !first.ended_within(std::chrono::milliseconds(1))) {
-  }
+  ASSERT_TRUE(is_locked_soon(work_ / "out", first));
   const ProgramResult second = run_program(slow);
   const ProgramResult rest = first.wait();
   EXPECT_EQ(rest.exit_code, 0) << rest.err;
@@ -148,12 +222,14 @@ TEST_F(BadInputTest, TwoRunsIntoOneFolderTheSecondIsRefused) {
 }
 
 TEST_F(BadInputTest, AStaleLockIsTakenOver) {
-  Program first(arguments(work_ / "out"));
-  first.ended_within(std::chrono::milliseconds(150));
+  Program first(slowly(work_ / "out"));
+  ASSERT_TRUE(is_locked_soon(work_ / "out", first));
   first.signal(SIGKILL);
-  first.wait();
-  const ProgramResult second = run_program(arguments(work_ / "out"));
+  EXPECT_EQ(first.wait().exit_code, -1);
+  EXPECT_GT(std::filesystem::file_size(work_ / "out" / ".vtissue" / "lock"), 0u);  // says who had it
+  const ProgramResult second = run_program(slowly(work_ / "out"));
   EXPECT_EQ(second.exit_code, 0) << second.err;
+  EXPECT_THAT(second.err, HasSubstr("ended without finishing"));
 }
 
 TEST_F(BadInputTest, UnknownOptionAndMissingArgumentsAreUsageErrors) {
@@ -161,6 +237,9 @@ TEST_F(BadInputTest, UnknownOptionAndMissingArgumentsAreUsageErrors) {
   EXPECT_EQ(run_program({"run"}).exit_code, 2);
   EXPECT_EQ(run_program({"run", "--no-such-option"}).exit_code, 2);
   EXPECT_EQ(run_program(arguments(work_ / "out", {"--max-time", "soon"})).exit_code, 2);
+  for (const char* endless : {"inf", "nan", "1e300h", "1e12s", "-1s"}) {
+    EXPECT_EQ(run_program(arguments(work_ / "out", {"--max-time", endless})).exit_code, 2) << endless;
+  }
 }
 
 }  // namespace

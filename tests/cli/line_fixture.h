@@ -44,6 +44,22 @@ class LineTest : public ::testing::Test {
     return all;
   }
 
+  /// As arguments(), with as much committed and as little at once as can be: for runs that are to be disturbed.
+  static std::vector<std::string> slowly(const std::filesystem::path& out) {
+    return arguments(out, {"--in-flight", "1", "--threads", "1", "--set", "embed.chunk_tiles=1", "--set",
+                           "synthesize.chunk_tiles=1"});
+  }
+
+  /// Waits until the program holds the output folder's lock; false if it ended before.
+  static bool is_locked_soon(const std::filesystem::path& out, Program& program) {
+    const std::filesystem::path lock = out / ".vtissue" / "lock";
+    std::error_code absent;
+    while (std::filesystem::file_size(lock, absent) == 0 || absent) {
+      if (program.ended_within(std::chrono::milliseconds(1))) return false;
+    }
+    return true;
+  }
+
   static std::string virtual_sha(const std::filesystem::path& out) { return sha256_file(out / "virtual.tiff"); }
 
   /// Relative names of everything in a folder, its state included.

@@ -63,7 +63,7 @@ TEST_F(DemoSlideTest, ATruncatedSlideIsRefusedBeforeAnythingIsWritten) {
       {"run", config("demo.yaml"), "--slide", (work_ / "cut.svs").string(), "--out", (work_ / "out").string()});
   EXPECT_EQ(result.exit_code, 3) << result.err;
   EXPECT_THAT(result.err, HasSubstr("cut.svs"));
-  EXPECT_FALSE(std::filesystem::exists(work_ / "out" / "tiles.h5"));
+  EXPECT_FALSE(std::filesystem::exists(work_ / "out"));
 }
 
 class MeasuredTest : public ::testing::Test {
@@ -103,7 +103,7 @@ TEST_F(MeasuredTest, ExpressionOfAnotherTissueIsRefused) {
   const ProgramResult result = run_with(run);
   EXPECT_EQ(result.exit_code, 3) << result.err;
   EXPECT_THAT(result.err, AllOf(HasSubstr("spatial_f64.h5ad"), HasSubstr("of 256 genes")));
-  EXPECT_FALSE(std::filesystem::exists(work_ / "out" / "tiles.h5"));
+  EXPECT_FALSE(std::filesystem::exists(work_ / "out"));
 }
 
 TEST_F(MeasuredTest, SpotsOfAnotherImageAreRefused) {
@@ -118,6 +118,7 @@ TEST_F(MeasuredTest, SpotsOfAnotherImageAreRefused) {
   const ProgramResult result = run_with(run);
   EXPECT_EQ(result.exit_code, 3) << result.err;
   EXPECT_THAT(result.err, AllOf(HasSubstr("outside"), HasSubstr("spots")));
+  EXPECT_FALSE(std::filesystem::exists(work_ / "out"));
 }
 
 }  // namespace

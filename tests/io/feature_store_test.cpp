@@ -37,7 +37,7 @@ std::vector<float> numbers(std::size_t n) {
 /// Two sets; the first is appended `step` rows at a time.
 void write_store(const std::filesystem::path& path, std::size_t n, std::size_t step) {
   const auto cells = cells_of(n);
-  FeatureWriter writer(path, cells);
+  FeatureWriter writer(path, cells, std::string(64, '5'));
   writer.begin_set(set_info("morphology", 1, 5));
   const auto values = numbers(n * 5);
   const std::vector<std::uint8_t> valid(n, 1);
@@ -57,6 +57,7 @@ TEST(FeatureStore, WhatIsWrittenIsRead) {
   write_store(folder / "features.h5", 150, 32);
   const FeatureReader reader(folder / "features.h5");
   EXPECT_EQ(reader.cells(), cells_of(150));
+  EXPECT_EQ(reader.slide_sha256(), std::string(64, '5'));
   ASSERT_EQ(reader.sets().size(), 2u);
   EXPECT_EQ(reader.sets()[0].name, "morphology");
   EXPECT_EQ(reader.info("predictor").vectors, 10);
@@ -118,7 +119,7 @@ TEST(FeatureStore, MisuseIsALogicError) {
   const TemporaryFolder folder;
   const auto cells = cells_of(3);
   {
-    FeatureWriter writer(folder / "a.h5", cells);
+    FeatureWriter writer(folder / "a.h5", cells, "");
     EXPECT_THROW(writer.append(numbers(5), std::vector<std::uint8_t>{1}), std::logic_error);
     EXPECT_THROW(writer.begin_set(set_info("a/b", 1, 5)), std::logic_error);
     EXPECT_THROW(writer.begin_set(set_info("a", 0, 5)), std::logic_error);
@@ -158,7 +159,8 @@ TEST(FeatureStore, RefusesOtherFiles) {
   {
     hdf5::File file = hdf5::File::create(folder / "shape.h5");
     hdf5::Group root = file.root();
-    hdf5::write_format(root, "vtissue-features", 1);
+    hdf5::write_format(root, "vtissue-features", 2);
+    root.set_string("slide_sha256", "");
     root.write<std::int32_t>("cells", std::array<std::uint64_t, 2>{1, 2}, std::array<std::int32_t, 2>{0, 0});
     hdf5::Group set = root.create_group("sets").create_group("morphology");
     for (const char* name : {"encoder", "encoder_sha256", "geometry"}) set.set_string(name, "");

@@ -1,4 +1,7 @@
 #include <gmock/gmock.h>
+#include <hdf5.h>
+
+#include <array>
 
 #include "io/anndata.h"
 #include "io/expression.h"
@@ -76,6 +79,45 @@ TEST(H5adSpots, CountsAreLookedForInLayersAndRaw) {
   // X of raw_layers.h5ad holds counts itself; without a place on the slide it is refused.
   EXPECT_THAT(error_of([&] { read_h5ad_spots(kFolder / "raw_layers.h5ad"); }).what(), HasSubstr("no obsm/spatial"));
   EXPECT_THAT(error_of([&] { read_h5ad_spots(kFolder / "no_X.h5ad"); }).what(), HasSubstr("has no expression"));
+}
+
+/// Adds a dense matrix of counts [4, 2] to the written example, whose X is fractions.
+void add_counts(const std::filesystem::path& path, const std::string& group, bool with_genes) {
+  const hid_t file = H5Fopen(path.c_str(), H5F_ACC_RDWR, H5P_DEFAULT);
+  const hid_t links = H5Pcreate(H5P_LINK_CREATE);
+  H5Pset_create_intermediate_group(links, 1);
+  const std::array<hsize_t, 2> shape{4, 2};
+  const hid_t space = H5Screate_simple(2, shape.data(), nullptr);
+  const std::array<float, 8> counts{7, 0, 0, 8, 9, 0, 0, 10};
+  const std::string name = group + (with_genes ? "/X" : "/counts");
+  const hid_t dataset = H5Dcreate2(file, name.c_str(), H5T_NATIVE_FLOAT, space, links, H5P_DEFAULT, H5P_DEFAULT);
+  EXPECT_GE(H5Dwrite(dataset, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, counts.data()), 0);
+  if (with_genes) {
+    EXPECT_GE(H5Ocopy(file, "var", file, (group + "/var").c_str(), H5P_DEFAULT, links), 0);
+  }
+  H5Dclose(dataset), H5Sclose(space), H5Pclose(links), H5Fclose(file);
+}
+
+TEST(H5adSpots, CountsOfALayerOrOfRawWinOverFractionsInX) {
+  for (const bool raw : {false, true}) {
+    const TemporaryFolder folder;
+    AnnData data = example();
+    data.x.values = {0.5f, 2.5f, 3.5f, 4.5f};
+    data.var.index = data.x.genes;
+    write_h5ad(folder / "spots.h5ad", data);
+    add_counts(folder / "spots.h5ad", raw ? "raw" : "layers", raw);
+    const SpotTable table = read_h5ad_spots(folder / "spots.h5ad");
+    EXPECT_FALSE(table.log_normalized) << raw;
+    EXPECT_THAT(table.counts.values, ElementsAre(7, 8, 9, 10)) << raw;
+    EXPECT_THAT(table.counts.genes, ElementsAre("PMEL", "CD8A")) << raw;
+  }
+}
+
+TEST(H5adSpots, CountsInXWinOverALayer) {
+  const TemporaryFolder folder;
+  write_h5ad(folder / "spots.h5ad", example());
+  add_counts(folder / "spots.h5ad", "layers", false);
+  EXPECT_THAT(read_h5ad_spots(folder / "spots.h5ad").counts.values, ElementsAre(1, 2, 3, 4));
 }
 
 TEST(H5adSpots, SymbolsArePreferredWhereTheIndexIsIds) {

@@ -107,6 +107,28 @@ TEST(Hdf5, RefusesADatasetThatClaimsMoreThanTheFileCanHold) {
   EXPECT_THAT(error_of([&] { file.root().dataset("x").read<float>(); }).what(), HasSubstr("more than a file of"));
 }
 
+TEST(Hdf5, RefusesWideStringsThatTheFileCannotHold) {
+  const TemporaryFolder folder;
+  {
+    File file = File::create(folder / "wide.h5");
+    const ApiLock lock;
+    const Handle type(H5Tcopy(H5T_C_S1), H5Tclose);
+    H5Tset_size(type.get(), 1 << 30);
+    // Ten elements pass for few; their bytes do not. The second overflows 64 bits.
+    const std::array<std::uint64_t, 1> few{10}, many{std::uint64_t{1} << 40}, chunk{1};
+    file.root().create_dataset("few", type.get(), few, chunk);
+    file.root().create_dataset("many", type.get(), many, chunk);
+    file.close();
+  }
+  const File file = File::open(folder / "wide.h5");
+  for (const char* name : {"few", "many"}) {
+    const Error error = error_of([&] { file.root().dataset(name).read_strings(); });
+    EXPECT_EQ(error.code(), ErrorCode::kBadInput);
+    EXPECT_THAT(error.what(), HasSubstr(std::string("wide.h5: ") + name));
+    EXPECT_THAT(error.what(), HasSubstr("elements of 1073741824 bytes, more than a file of"));
+  }
+}
+
 TEST(Hdf5, AnUnfinishedFileIsRemoved) {
   const TemporaryFolder folder;
   { const File file = File::create(folder / "a.h5"); }

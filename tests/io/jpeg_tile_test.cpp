@@ -2,6 +2,12 @@
 
 #include <gtest/gtest.h>
 
+#include <malloc.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
 #include <stdexcept>
 
 #include "core/error.h"
@@ -38,6 +44,34 @@ TEST(JpegTile, RefusesWhatDoesNotFit) {
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kOutput);
   }
+}
+
+/// Encodes noise with too little memory for the stream, so that the error comes after it has grown several times.
+[[noreturn]] void encode_short_of_memory(const RgbImage& picture) {
+  ::mallopt(M_MMAP_THRESHOLD, 1 << 16);  // large blocks come from the system, not from what was freed before
+  ::malloc_trim(0);
+  std::ifstream statm("/proc/self/statm");
+  rlim_t pages = 0;
+  statm >> pages;
+  const rlim_t limit = pages * static_cast<rlim_t>(::sysconf(_SC_PAGESIZE)) + (rlim_t{6} << 20);
+  const rlimit memory{limit, limit};
+  ::setrlimit(RLIMIT_AS, &memory);
+  int status = 1;
+  try {
+    encode_jpeg_file(picture.rgb, static_cast<int>(picture.size.width), static_cast<int>(picture.size.height), 100);
+  } catch (const Error& error) {
+    status = error.code() == ErrorCode::kOutput ? 0 : 2;
+  }
+  std::_Exit(status);
+}
+
+TEST(JpegTileDeath, LackOfMemoryIsAnErrorAndFreesNothingTwice) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "the sanitizer's own memory is more than the limit";
+#else
+  const RgbImage picture = noise_picture({2500, 2500});  // some 18 MB as JPEG of quality 100
+  EXPECT_EXIT(encode_short_of_memory(picture), ::testing::ExitedWithCode(0), "^$");
+#endif
 }
 
 }  // namespace

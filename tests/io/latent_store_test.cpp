@@ -89,7 +89,8 @@ TEST(HalfTest, RoundsToNearestAndTiesToEven) {
 
 TEST(LatentStoreTest, ReadsBackEachTileFromEachPart) {
   const TempFolder temp;
-  const LatentStoreInfo info{.channels = 2, .size = 2, .tile_px = 16, .seed = 0xffffffffffffffffull};
+  const LatentStoreInfo info{
+      .channels = 2, .size = 2, .tile_px = 16, .seed = 0xffffffffffffffffull, .slide_sha256 = std::string(64, '5')};
   write_store(temp / "latents", info, kLatentPartTiles + 3, 100);
   const LatentReader reader(temp / "latents");
   EXPECT_EQ(reader.info(), info);
@@ -103,7 +104,7 @@ TEST(LatentStoreTest, ReadsBackEachTileFromEachPart) {
 
 TEST(LatentStoreTest, BytesDoNotDependOnHowTilesArrive) {
   const TempFolder temp;
-  const LatentStoreInfo info{.channels = 1, .size = 1, .tile_px = 8, .seed = 3};
+  const LatentStoreInfo info{.channels = 1, .size = 1, .tile_px = 8, .seed = 3, .slide_sha256 = ""};
   write_store(temp / "a", info, 2100, 2100);
   write_store(temp / "b", info, 2100, 7);
   for (const char* name :
@@ -115,13 +116,13 @@ TEST(LatentStoreTest, BytesDoNotDependOnHowTilesArrive) {
 
 TEST(LatentStoreTest, AnEmptyStoreHasNoParts) {
   const TempFolder temp;
-  write_store(temp / "latents", {.channels = 4, .size = 16, .tile_px = 128, .seed = 0}, 0, 1);
+  write_store(temp / "latents", {.channels = 4, .size = 16, .tile_px = 128, .seed = 0, .slide_sha256 = ""}, 0, 1);
   EXPECT_TRUE(LatentReader(temp / "latents").cells().empty());
 }
 
 TEST(LatentStoreTest, ADamagedPartIsFoundWhenItIsRead) {
   const TempFolder temp;
-  write_store(temp / "latents", {.channels = 1, .size = 4, .tile_px = 32, .seed = 0}, 5, 5);
+  write_store(temp / "latents", {.channels = 1, .size = 4, .tile_px = 32, .seed = 0, .slide_sha256 = ""}, 5, 5);
   std::string part = bytes_of(temp / "latents" / "part-00000.safetensors");
   part[part.size() - 60] = static_cast<char>(part[part.size() - 60] ^ 1);
   overwrite(temp / "latents" / "part-00000.safetensors", part);
@@ -140,7 +141,7 @@ TEST(LatentStoreTest, ADamagedPartIsFoundWhenItIsRead) {
 TEST(LatentStoreTest, RefusesWhatIsNotAWholeStore) {
   const TempFolder temp;
   expect_bad(temp / "nothing", "cannot be opened");
-  write_store(temp / "latents", {.channels = 1, .size = 4, .tile_px = 32, .seed = 0}, 5, 5);
+  write_store(temp / "latents", {.channels = 1, .size = 4, .tile_px = 32, .seed = 0, .slide_sha256 = ""}, 5, 5);
   const std::filesystem::path index_path = temp / "latents" / "index.json";
   const std::filesystem::path part_path = temp / "latents" / "part-00000.safetensors";
   const nlohmann::json index = nlohmann::json::parse(bytes_of(index_path));
@@ -178,7 +179,7 @@ TEST(LatentStoreTest, RefusesWhatIsNotAWholeStore) {
 TEST(LatentStoreTest, TheWriterWantsOneTileACell) {
   const TempFolder temp;
   const std::vector<TileCell> cells = line_of_cells(2);
-  const LatentStoreInfo info{.channels = 1, .size = 1, .tile_px = 8, .seed = 0};
+  const LatentStoreInfo info{.channels = 1, .size = 1, .tile_px = 8, .seed = 0, .slide_sha256 = ""};
   LatentWriter fewer(temp / "fewer", info, cells);
   fewer.append(std::vector<std::uint16_t>(1));
   EXPECT_THROW(fewer.finish(), std::logic_error);

@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 
+#include <filesystem>
 #include <fstream>
 #include <string>
 
@@ -78,6 +79,43 @@ TEST(TiffCheck, HugeCountsDoNotAllocate) {
   Bytes many(false);
   many.put(43, 2).put(8, 2).put(0, 2).put(16, 8).put(0xffffffffffffull, 8);
   expect(many.text(), "truncated: a directory");
+}
+
+/// An NDPI beyond 4 GiB: its directory and the end of its strip need more than 32 bits. Sparse, so that it costs no
+/// disk.
+void expect_ndpi(std::uint64_t strip_begin, std::uint64_t strip_bytes, std::uint64_t next, const char* refusal) {
+  constexpr std::uint64_t kDirectory = 0x1'2000'0000, kFileBytes = kDirectory + 4096;
+  Bytes header(false);
+  header.put(42, 2).put(kDirectory, 8);
+  Bytes directory(false);
+  directory.put(3, 2);
+  directory.put(273, 2).put(4, 2).put(1, 4).put(strip_begin & 0xffffffff, 4);
+  directory.put(279, 2).put(4, 2).put(1, 4).put(strip_bytes & 0xffffffff, 4);
+  directory.put(65420, 2).put(4, 2).put(1, 4).put(1, 4);
+  directory.put(next, 8);
+  directory.put(strip_begin >> 32, 4).put(strip_bytes >> 32, 4).put(0, 4);
+  const TempFolder folder;
+  std::ofstream file(folder / "a.ndpi", std::ios::binary);
+  file << header.text();
+  file.seekp(static_cast<std::streamoff>(kDirectory));
+  file << directory.text().substr(2);  // without the byte order
+  file.close();
+  std::filesystem::resize_file(folder / "a.ndpi", kFileBytes);
+  try {
+    check_tiff_is_whole(folder / "a.ndpi");
+    EXPECT_EQ(refusal, nullptr);
+  } catch (const Error& error) {
+    ASSERT_NE(refusal, nullptr) << error.what();
+    EXPECT_THAT(error.what(), HasSubstr(refusal));
+  }
+}
+
+TEST(TiffCheck, AnNdpiOverFourGigabytesIsWhole) {
+  expect_ndpi(16, 0x1'1fff'0000, 0, nullptr);
+  expect_ndpi(0x1'0000'0010, 1000, 0, nullptr);
+  expect_ndpi(16, 0x1'3000'0000, 0, "truncated: tile data reach to byte 5100273680 of");
+  expect_ndpi(0x2'0000'0010, 1000, 0, "truncated: tile data");
+  expect_ndpi(16, 1000, 0x3'0000'0000, "truncated: a directory");
 }
 
 TEST(TiffCheck, OtherFilesPass) {

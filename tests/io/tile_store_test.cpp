@@ -75,6 +75,32 @@ TEST(TileStore, RefusesToWriteWhatItWouldNotRead) {
   EXPECT_THROW(write_tiles(folder / "tiles.h5", tiles), std::logic_error);
 }
 
+TEST(TileStore, TilesLieOnTheSlideAndItsSizeFollowsFromTheMpp) {
+  const TemporaryFolder folder;
+  const auto problem = [&](const std::function<void(TileSet&)>& damage) {
+    TileSet tiles = example();
+    damage(tiles);
+    try {
+      write_tiles(folder / "tiles.h5", tiles);
+    } catch (const std::logic_error& e) {
+      return std::string(e.what());
+    }
+    return std::string();
+  };
+  EXPECT_EQ(problem([](TileSet&) {}), "");
+  for (const TileCell cell :
+       {TileCell{112, 0}, TileCell{-2, 0}, TileCell{0, -2}, TileCell{0, 56}, TileCell{2'000'000'000, 2'000'000'000}}) {
+    const std::string message = problem([&](TileSet& tiles) {
+      tiles.cells = {cell};
+      tiles.tissue_fraction = {1};
+    });
+    EXPECT_THAT(message, HasSubstr("outside the slide of 7142 x 3571")) << cell.column << " " << cell.row;
+  }
+  EXPECT_THAT(problem([](TileSet& tiles) { tiles.target_size.width = 7143; }), HasSubstr("target_size is 7143 x 3571"));
+  EXPECT_THAT(problem([](TileSet& tiles) { tiles.source_mpp = 0.5; }), HasSubstr("target_size"));
+  EXPECT_THAT(problem([](TileSet& tiles) { tiles.slide_size.width = std::int64_t{1} << 40; }), HasSubstr("at most"));
+}
+
 struct Defect {
   std::string name;
   std::function<void(hdf5::Group&)> write;
@@ -136,6 +162,13 @@ INSTANTIATE_TEST_SUITE_P(
                  root.write<float>("tissue_fraction", std::array<std::uint64_t, 1>{2}, std::array<float, 2>{1, 2});
                },
                "outside 0..1"},
+        Defect{"ATileOutside",
+               [](hdf5::Group& root) {
+                 hdf5::write_format(root, "vtissue-tiles", 1);
+                 write_store(root);
+                 root.write<float>("tissue_fraction", std::array<std::uint64_t, 1>{2}, std::array<float, 2>{1, 1});
+               },
+               "tile (2, 0) lies outside the slide of 9 x 9 target pixels"},
         Defect{"UnsortedCells",
                [](hdf5::Group& root) {
                  hdf5::write_format(root, "vtissue-tiles", 1);

@@ -102,6 +102,16 @@ TEST(Visium, ReadsTheLayoutsOfAllVersions) {
   expect_example(read_visium(folder.path()));  // the folder above outs/
 }
 
+TEST(Visium, NamesTheFilesItReads) {
+  const TemporaryFolder folder;
+  write_h5(folder / "outs/GSM1_filtered_feature_bc_matrix.h5", false);
+  write_spatial(folder / "outs", "GSM1_tissue_positions.csv", kHeader + std::string(kPositions));
+  write_text(folder / "outs" / "possorted_genome_bam.bam", "reads");
+  const std::vector<std::filesystem::path> files = visium_files(folder.path());
+  EXPECT_THAT(files, ElementsAre("outs/GSM1_filtered_feature_bc_matrix.h5", "outs/spatial/GSM1_tissue_positions.csv",
+                                 "outs/spatial/scalefactors_json.json"));
+}
+
 TEST(Visium, ReadsMatricesBeforeVersion3) {
   const TemporaryFolder folder;
   write_h5(folder / "filtered_feature_bc_matrix.h5", true);

@@ -1,4 +1,5 @@
 #include <array>
+#include <cmath>
 #include <fstream>
 #include <limits>
 
@@ -192,6 +193,29 @@ TEST_F(DenoiserTest, EpsilonHalfOfPixCellIsTheReferences) {
   denoiser->predict(x, 1, t, {.morphology = y, .has_morphology = has}, {.morphology = 2, .gene = 1}, out);
   const at::Tensor conditional = io.get("out_a")[0].narrow(0, 0, 16), null = io.get("out_u")[0].narrow(0, 0, 16);
   expect_close(at::tensor(out).view_as(null), null + 2 * (conditional - null), 1e-5);
+}
+
+TEST_F(DenoiserTest, NothingThatIsNotFiniteComesOut) {
+  const std::string last = StateDict::open(folder_ / "model.safetensors").tensors().back().name;
+  for (const auto& item : network_->named_parameters()) {
+    if (item.value().dim() < 2 || item.key().find("blocks.2") == std::string::npos) continue;
+    save(*network_, folder_ / "model.safetensors");
+    poison(folder_ / "model.safetensors", item.key(), 3e38f, true);
+    const auto denoiser = load();
+    std::vector<float> out;
+    try {
+      out = predict(*denoiser, 0, 1, {});
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kModel);
+      EXPECT_THAT(error.what(), HasSubstr("tiny: predictions at t = 0.7 that are not finite")) << item.key();
+    }
+    for (const float value : out) ASSERT_TRUE(std::isfinite(value)) << item.key();
+  }
+  save(*network_, folder_ / "model.safetensors");
+  poison(folder_ / "model.safetensors", last, NAN);
+  const auto [code, text] = error_of([&] { load(); });
+  EXPECT_EQ(code, ErrorCode::kModel);
+  EXPECT_THAT(text, HasSubstr("not finite: " + last));
 }
 
 TEST_F(DenoiserTest, WrongInputsAreRefused) {

@@ -55,6 +55,24 @@ std::vector<T> rows_of(const std::vector<T>& values, std::size_t first, std::siz
           values.begin() + static_cast<std::ptrdiff_t>((first + count) * row)};
 }
 
+constexpr float kHuge = 3e38f;  // finite itself, but no sum of it is
+
+/// A weight that is NaN is named when the model is loaded.
+template <typename Engine>
+void expect_nan_refused(const fs::path& folder, const std::string& tensor, const std::shared_ptr<Device>& device) {
+  poison(folder / "model.safetensors", tensor, NAN);
+  const auto [code, text] = error_of([&] { (void)Engine::load(folder, device); });
+  EXPECT_EQ(code, ErrorCode::kModel);
+  EXPECT_THAT(text, testing::HasSubstr("not finite: " + tensor));
+}
+
+/// What a network gives that is not finite never leaves the engine.
+void expect_not_finite(const std::function<void()>& call, const std::string& what) {
+  const auto [code, text] = error_of(call);
+  EXPECT_EQ(code, ErrorCode::kModel);
+  EXPECT_THAT(text, testing::HasSubstr(what + " that are not finite"));
+}
+
 // ---- MorphologyEncoder
 
 class MorphologyEngine : public Engines {
@@ -158,6 +176,13 @@ TEST_F(MorphologyEngine, RefusesArraysThatDoNotFit) {
   EXPECT_EQ(error_of([&] { engine->encode(picture(2 * 32 * 32 * 3), 2, 32, out); }).first, ErrorCode::kUsage);
 }
 
+TEST_F(MorphologyEngine, NothingThatIsNotFiniteComesOut) {
+  poison(weights(), "blocks.1.attn.proj.weight", kHuge, true);
+  const auto engine = MorphologyEncoder::load(folder_, one_thread());
+  expect_not_finite([&] { encode(*engine, picture(32 * 32 * 3), 1, 32); }, "small: embeddings");
+  expect_nan_refused<MorphologyEncoder>(folder_, "blocks.0.attn.qkv.weight", one_thread());
+}
+
 // ---- Autoencoder
 
 class AutoencoderEngine : public Engines {
@@ -228,6 +253,18 @@ TEST_F(AutoencoderEngine, RefusesSidesThatAreNoMultiple) {
   const auto [code, text] = error_of([&] { engine->encode(picture(12 * 8 * 3), 1, 12, 8, z); });
   EXPECT_EQ(code, ErrorCode::kUsage);
   EXPECT_THAT(text, testing::HasSubstr("8 x 12"));
+}
+
+TEST_F(AutoencoderEngine, NothingThatIsNotFiniteBecomesAPixelOrALatent) {
+  poison(weights(), "decoder.19.weight", -kHuge, true);
+  std::vector<std::uint8_t> rgb(16 * 16 * 3);
+  const auto decoder = Autoencoder::load(folder_, one_thread());
+  expect_not_finite([&] { decoder->decode(wave(4 * 2 * 2), 1, 2, 2, rgb); }, "decoded pixels");
+  poison(weights(), "encoder.0.weight", kHuge, true);
+  const auto encoder = Autoencoder::load(folder_, one_thread());
+  std::vector<float> z(4 * 2 * 2);
+  expect_not_finite([&] { encoder->encode(picture(16 * 16 * 3), 1, 16, 16, z); }, "encoded latents");
+  expect_nan_refused<Autoencoder>(folder_, "decoder.19.bias", one_thread());
 }
 
 // ---- GeneEncoder
@@ -326,6 +363,14 @@ TEST_F(GeneEngine, RefusesValuesThatAreNotFinite) {
   EXPECT_THAT(text, testing::AllOf(testing::HasSubstr("row 1"), testing::HasSubstr("gene 2")));
 }
 
+TEST_F(GeneEngine, NothingThatIsNotFiniteComesOut) {
+  poison(weights(), "encoder.layers.2.linear2.weight", kHuge, true);
+  const auto engine = GeneEncoder::load(folder_, one_thread());
+  std::vector<float> cls(32);
+  expect_not_finite([&] { engine->encode(std::vector<float>{3, 0, 12, 1, 7, 700}, 1, cls, {}); }, "gene embeddings");
+  expect_nan_refused<GeneEncoder>(folder_, "gene_encoder.embedding.weight", one_thread());
+}
+
 // ---- ExpressionPredictor
 
 class PredictorEngine : public Engines {
@@ -413,6 +458,13 @@ TEST_F(PredictorEngine, WithoutNeighborsAnEmptyImageStandsIn) {
   const auto engine = ExpressionPredictor::load(folder_, one_thread());
   // The golden data's last spot has neighbours of zeros alone.
   EXPECT_EQ(predict(*engine, 3, 1, {6, 6, 6, 0}), predict(*engine, 3, 1, {6, 6, 6, 6}));
+}
+
+TEST_F(PredictorEngine, NothingThatIsNotFiniteComesOut) {
+  poison(weights(), "rho.3.model.2.weight", kHuge, true);
+  const auto engine = ExpressionPredictor::load(folder_, one_thread());
+  expect_not_finite([&] { predict(*engine, 0, 4, six_); }, "predicted values");
+  expect_nan_refused<ExpressionPredictor>(folder_, "phi_spot.0.model.0.weight", one_thread());
 }
 
 TEST_F(PredictorEngine, EveryContext) {

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/safetensors.h"
 #include "models/state_dict.h"
 #include "models/torch.h"
 
@@ -55,6 +56,26 @@ inline void expect_close(const at::Tensor& actual, const at::Tensor& expected, d
   const double largest = reference.abs().max().item<double>();
   const double error = (actual.to(at::kDouble) - reference).abs().max().item<double>();
   EXPECT_LE(error, tolerance * largest) << "largest expected value " << largest;
+}
+
+/// Writes a weights file again with `value` in the first element of a tensor, or in all.
+inline void poison(const std::filesystem::path& path, const std::string& name, float value, bool all = false) {
+  const StateDict file = StateDict::open(path);
+  std::vector<at::Tensor> kept;
+  std::vector<SafetensorsOutput> outputs;
+  bool found = false;
+  for (const TensorInfo& info : file.tensors()) {
+    at::Tensor tensor = file.get(info.name);
+    if (info.name == name) {
+      found = true;
+      (all ? tensor : tensor.view(-1).slice(0, 0, 1)).fill_(value);
+    }
+    outputs.push_back({info.name, info.dtype, info.shape,
+                       std::span(static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes())});
+    kept.push_back(std::move(tensor));
+  }
+  ASSERT_TRUE(found) << name;
+  write_safetensors(path, std::move(outputs));
 }
 
 /// Runs `call`, which must throw an Error; returns its code and text.

@@ -182,6 +182,19 @@ TEST_F(Metrics, KernelDistanceInBlocksIsThatOfTheWhole) {
   EXPECT_NEAR(kernel(x, y), expected, 1e-9);
 }
 
+TEST_F(Metrics, AreTheSameForAnyNumberOfThreads) {
+  at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(5);
+  const at::Tensor x = at::randn({2000, 512}, generator, at::kFloat);
+  const at::Tensor y = at::randn({2000, 512}, generator, at::kFloat) * 1.1 + 0.1;
+  const double frechet_once = frechet(x, y);
+  const double kernel_once = kernel(x, y);
+  for (const int threads : {2, 3, 4}) {
+    device_ = Device::open("cpu", threads);
+    EXPECT_EQ(frechet(x, y), frechet_once) << threads;
+    EXPECT_EQ(kernel(x, y), kernel_once) << threads;
+  }
+}
+
 TEST_F(Metrics, RefuseWhatHasNoDistance) {
   const at::Tensor x = at::ones({3, 4});
   const auto refused = [&](const at::Tensor& y) {

@@ -1,5 +1,9 @@
 #include "models/state_dict.h"
 
+#include <array>
+#include <limits>
+#include <tuple>
+
 #include "core/safetensors.h"
 #include "tests/models/golden.h"
 
@@ -92,6 +96,31 @@ TEST_F(StateDictTest, EveryFaultIsListed) {
   EXPECT_THAT(message, HasSubstr("2 unknown: head.bias [1], head.weight [4]"));
   EXPECT_THAT(message, HasSubstr("weight is [3, 2], not [2, 3]"));
   EXPECT_THAT(message, HasSubstr(path_.string()));
+}
+
+TEST_F(StateDictTest, IntegersAndComplexNumbersAreNoWeights) {
+  const std::vector<std::byte> bytes(64);
+  for (const auto& [dtype, size, name] : {std::tuple{"I8", 6, "Char"}, std::tuple{"U8", 6, "Byte"},
+                                          std::tuple{"I64", 48, "Long"}, std::tuple{"C64", 48, "ComplexFloat"}}) {
+    write_safetensors(path_, {{"weight", dtype, {2, 3}, std::span(bytes).first(static_cast<std::size_t>(size))},
+                              {"bias", "F16", {2}, std::span(bytes).first(4)}});
+    torch::nn::Linear layer(3, 2);
+    EXPECT_THAT(load_message(*layer, StateDict::open(path_)),
+                HasSubstr(fmt::format("1 of a type that cannot be weights: weight is {}", name)));
+  }
+}
+
+TEST_F(StateDictTest, ValuesThatAreNotFiniteAreNamed) {
+  torch::nn::Linear layer(3, 2);
+  const std::array<double, 2> too_large{1e300, 0};  // finite in the file alone
+  std::array<float, 6> values{};
+  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    values[4] = bad;
+    write_safetensors(path_, {{"weight", "F32", {2, 3}, std::as_bytes(std::span(values))},
+                              {"bias", "F64", {2}, std::as_bytes(std::span(too_large))}});
+    EXPECT_THAT(load_message(*layer, StateDict::open(path_)),
+                HasSubstr("2 with values that are not finite: weight, bias"));
+  }
 }
 
 TEST_F(StateDictTest, RulesMapAndExcuse) {

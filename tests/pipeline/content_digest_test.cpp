@@ -50,6 +50,33 @@ TEST(DigestCache, AFolderWithoutIndexIsAllItsFiles) {
   EXPECT_NE(DigestCache().digest(scratch.path()).sha256, before);
 }
 
+TEST(DigestCache, ASlideOfSeveralFilesIsAllOfThem) {
+  ScratchFolder scratch;
+  const auto digest = [](const fs::path& path) { return DigestCache().digest(path).sha256; };
+  fs::create_directories(scratch / "a");
+  spill(scratch / "a.mrxs", "thumbnail");
+  spill(scratch / "a" / "Data0000.dat", "one");
+  const std::string mirax = digest(scratch / "a.mrxs");
+  spill(scratch / "a" / "Data0000.dat", "two");
+  EXPECT_NE(digest(scratch / "a.mrxs"), mirax);
+  spill(scratch / "a" / "Data0000.dat", "one");
+  EXPECT_EQ(digest(scratch / "a.mrxs"), mirax);
+  spill(scratch / "a" / "Data0001.dat", "more");
+  EXPECT_NE(digest(scratch / "a.mrxs"), mirax);
+
+  spill(scratch / "b.vms",
+        "[Virtual Microscope Specimen]\r\nImageFile=b.jpg\r\nImageFile(1,0)=b2.jpg\r\nNoLayers=1\r\n");
+  spill(scratch / "b.jpg", "one");
+  spill(scratch / "b2.jpg", "two");
+  const std::string vms = digest(scratch / "b.vms");
+  spill(scratch / "b2.jpg", "new");
+  EXPECT_NE(digest(scratch / "b.vms"), vms);
+
+  // A folder that happens to have the name of another kind of slide is not part of it.
+  spill(scratch / "a.svs", "abc");
+  EXPECT_EQ(digest(scratch / "a.svs"), sha256("abc"));
+}
+
 TEST(DigestCache, AMissingFileIsBadInput) {
   const Error error = expect_error([] { DigestCache().digest("no/such/slide.svs"); });
   EXPECT_EQ(error.code(), ErrorCode::kBadInput);
@@ -92,6 +119,26 @@ TEST(DigestCache, KeepsLargeFilesUntilTheyChange) {
   EXPECT_EQ(DigestCache(cache).digest(file).sha256, sha256(std::string(300'000, 'y')));
   spill(cache, R"({"files": {"x": 3, "y": [1, 2]}})");
   EXPECT_NO_THROW(DigestCache(cache).digest(file));
+}
+
+TEST(DigestCache, OfAFolderOnlyTheNamedFilesCount) {
+  ScratchFolder scratch;
+  spill(scratch / "matrix.h5", "one");
+  spill(scratch / "reads.bam", "two");
+  const ContentDigest before = DigestCache().digest_files(scratch.path(), {"matrix.h5"});
+  spill(scratch / "reads.bam", "longer");
+  EXPECT_EQ(DigestCache().digest_files(scratch.path(), {"matrix.h5"}), before);
+  spill(scratch / "matrix.h5", "three");
+  EXPECT_NE(DigestCache().digest_files(scratch.path(), {"matrix.h5"}), before);
+}
+
+TEST(DigestCache, AStopEndsTheReading) {
+  ScratchFolder scratch;
+  spill(scratch / "a", "abc");
+  std::stop_source stop;
+  stop.request_stop();
+  EXPECT_EQ(expect_error([&] { DigestCache().digest(scratch / "a", stop.get_token()); }).code(),
+            ErrorCode::kInterrupted);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "fixtures.h"
+#include "pipeline/lock.h"
 #include "pipeline/run_record.h"
 
 namespace vtissue::pipeline {
@@ -339,6 +340,145 @@ TEST_F(ExecutorTest, TheRunRecordTellsWhatHappened) {
   EXPECT_EQ(record.at("stages").at(0).at("reasons").at(0), "never run");
   EXPECT_THAT(record.at("timing").at("started").get<std::string>(), EndsWith("Z"));
   EXPECT_TRUE(record.at("timing").at("stage_seconds").contains("tile"));
+}
+
+TEST_F(ExecutorTest, ARefusedRunLeavesNothing) {
+  line_.stitch->on_preflight = [](const Bindings&) { throw Error(ErrorCode::kModel, "no autoencoder"); };
+  out_ = scratch_ / "new" / "out";
+  expect_error([&] { run(); });
+  EXPECT_FALSE(fs::exists(scratch_ / "new"));
+  line_.stitch->on_preflight = nullptr;
+  // Nor does one whose first stage finds that its input will not do.
+  line_.tile->on_compute = [](std::uint64_t) { throw Error(ErrorCode::kBadInput, "no tissue"); };
+  expect_error([&] { run(); });
+  EXPECT_FALSE(fs::exists(scratch_ / "new"));
+}
+
+TEST_F(ExecutorTest, RunsThatShareAWorkFolderLeaveEachOthersPartsAlone) {
+  const std::unique_ptr<Progress> progress = make_progress(ProgressStyle::kOff);
+  const auto run_into = [&](const FakeLine& line, const fs::path& out) {
+    const Graph made = line.graph(slide_, out);
+    Executor(made, folders_for_run(out, scratch_ / "work"), {.resources = {2, 2}}, *progress).run({});
+  };
+  FakeLine other;
+  other.tile->settings["size_px"] = 64;
+  other.tile->on_compute = [](std::uint64_t id) {
+    if (id == 5) throw Error(ErrorCode::kDevice, "gone");
+  };
+  expect_error([&] { run_into(other, scratch_ / "other"); });
+  run_into(line_, out_);
+  EXPECT_EQ(results_in(out_), expected());
+  other.tile->on_compute = nullptr;
+  run_into(other, scratch_ / "other");
+  EXPECT_EQ(other.tile->counts->computed, 8);  // the five chunks were still there
+  EXPECT_TRUE(fs::is_empty(scratch_ / "work"));
+}
+
+TEST_F(ExecutorTest, TwoRunsAtOnceMayShareAWorkFolder) {
+  const std::unique_ptr<Progress> progress = make_progress(ProgressStyle::kOff);
+  const auto reference = expected();
+  FakeLine first, second;
+  std::latch both(2);  // each is inside its first stage while the other is, under one fingerprint
+  first.tile->on_compute = second.tile->on_compute = [&](std::uint64_t id) {
+    if (id == 0) both.arrive_and_wait();
+  };
+  const auto run_into = [&](const FakeLine& line, const fs::path& out) {
+    const Graph made = line.graph(slide_, out);
+    Executor(made, folders_for_run(out, scratch_ / "work"), {.resources = {1, 2}}, *progress).run({});
+  };
+  std::thread aside([&] { run_into(first, scratch_ / "first"); });
+  run_into(second, scratch_ / "second");
+  aside.join();
+  EXPECT_EQ(results_in(scratch_ / "first"), reference);
+  EXPECT_EQ(results_in(scratch_ / "second"), reference);
+  EXPECT_TRUE(fs::is_empty(scratch_ / "work"));
+}
+
+TEST_F(ExecutorTest, TheOutputFolderMayBeTheWorkFolder) {
+  const std::unique_ptr<Progress> progress = make_progress(ProgressStyle::kOff);
+  const Graph made = graph();
+  Executor(made, folders_for_run(out_, out_), {.resources = {2, 2}}, *progress).run({});
+  EXPECT_EQ(results_in(out_), expected());
+}
+
+TEST_F(ExecutorTest, AnUpToDateStageIsRidOfWhatAKilledRunLeft) {
+  line_.tile->on_layout = [](RunContext&) { throw Error(ErrorCode::kOutput, "no room"); };
+  expect_error([&] { run(); });
+  const fs::path work = out_ / ".vtissue" / "work";
+  ASSERT_FALSE(fs::is_empty(work));
+  fs::copy(work, scratch_ / "parts", fs::copy_options::recursive);
+  const std::string ledger = slurp(out_ / ".vtissue" / "tile.parts");
+  line_.tile->on_layout = nullptr;
+  run();
+  // As after a kill between publishing and removing.
+  fs::create_directories(work);
+  fs::copy(scratch_ / "parts", work, fs::copy_options::recursive);
+  spill(out_ / ".vtissue" / "tile.parts", ledger);
+  spill(out_ / ".tiles.partial", "half");
+  const int before = line_.tile->counts->runs;
+  run();
+  EXPECT_EQ(line_.tile->counts->runs, before);
+  EXPECT_TRUE(fs::is_empty(work));
+  EXPECT_FALSE(fs::exists(out_ / ".tiles.partial"));
+}
+
+TEST_F(ExecutorTest, ANodeWithNotesIsMadeFromWhatTheStagesBeforeItSaid) {
+  line_.tile->on_layout = [](RunContext& ctx) { ctx.warn("2 tiles are blank"); };
+  const auto report = std::make_shared<FakeStage>("report");
+  report->input_ports = {{"virtual"}};
+  std::vector<std::string> seen;
+  const auto execute_with_report = [&] {
+    Graph made = graph();
+    made.add({.stage = report,
+              .inputs = {{"virtual", OutputRef{2, "out"}}},
+              .outputs = {{"out", out_ / "report"}},
+              .with_notes = [&](const std::vector<StageNotes>& notes) {
+                const auto stage = std::make_shared<FakeStage>(*report);
+                stage->settings["warnings"] = notes.at(0).warnings;
+                seen.clear();
+                for (const StageNotes& each : notes) seen.push_back(each.name);
+                return stage;
+              }});
+    return execute(made, out_);
+  };
+  execute_with_report();
+  EXPECT_THAT(seen, ElementsAre("tile", "embed", "stitch"));
+  EXPECT_THAT(slurp(out_ / "report"), HasSubstr("2 tiles are blank"));
+  for (const StageOutcome& outcome : execute_with_report()) EXPECT_EQ(outcome.kind, OutcomeKind::kUpToDate);
+}
+
+TEST_F(ExecutorTest, TheRecordIsWrittenUnderTheLockAndReplacesNothingForeign) {
+  const std::unique_ptr<Progress> progress = make_progress(ProgressStyle::kOff);
+  const Graph made = graph();
+  const fs::path record = out_ / "run.json";
+  bool locked = false;
+  const auto finished = [&](const Executor& executor, const Error*) {
+    locked = !FolderLock::try_lock(out_ / ".vtissue" / "lock").has_value();
+    write_run_record(record, {}, executor);
+  };
+  fs::create_directories(out_);
+  spill(record, "{\"mine\": 1}");
+  const auto go = [&] {
+    Executor(made, folders_for_run(out_), {.resources = {1, 1}, .record_file = record, .finished = finished}, *progress)
+        .run({});
+  };
+  const Error error = expect_error(go);
+  EXPECT_EQ(error.code(), ErrorCode::kOutput);
+  EXPECT_THAT(error.what(), HasSubstr("run.json"));
+  EXPECT_EQ(slurp(record), "{\"mine\": 1}");
+  fs::remove(record);
+  go();
+  EXPECT_TRUE(locked);
+  EXPECT_NO_THROW(go());  // its own
+}
+
+TEST_F(ExecutorTest, AFailureToWriteTheRecordDoesNotHideTheError) {
+  const std::unique_ptr<Progress> progress = make_progress(ProgressStyle::kOff);
+  line_.embed->on_compute = [](std::uint64_t) { throw Error(ErrorCode::kModel, "damaged"); };
+  const Graph made = graph();
+  const auto finished = [](const Executor&, const Error*) { throw Error(ErrorCode::kOutput, "disk full"); };
+  Executor executor(made, folders_for_run(out_), {.resources = {1, 1}, .finished = finished}, *progress);
+  EXPECT_EQ(expect_error([&] { executor.run({}); }).code(), ErrorCode::kModel);
 }
 
 }  // namespace

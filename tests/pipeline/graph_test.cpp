@@ -101,5 +101,14 @@ TEST(Graph, NamesTheMembersOfACircle) {
   expect_refused(graph, "in a circle: hen, egg");
 }
 
+TEST(Graph, ATrailingSlashOfAnOutputIsTakenOff) {
+  const auto stage = std::make_shared<testing::FakeStage>("synthesize");
+  stage->output_ports = {{.name = "out", .is_folder = true}};
+  Graph graph;
+  const NodeId id = graph.add({stage, {}, {{"out", "some/latents/"}}});
+  EXPECT_NO_THROW(graph.check());
+  EXPECT_EQ(graph.node(id).outputs.at("out"), "some/latents");
+}
+
 }  // namespace
 }  // namespace vtissue::pipeline

@@ -118,8 +118,9 @@ TEST_F(Plan, AMissingInputIsNamedWithStageAndPort) {
   fs::remove(slide_);
   const Error error = expect_error([&] { plan(); });
   EXPECT_EQ(error.code(), ErrorCode::kBadInput);
-  EXPECT_EQ(std::string(error.what()),
-            "tile: input slide: " + slide_.string() + ": cannot be read: No such file or directory");
+  EXPECT_EQ(std::string(error.what()), "tile: input slide: " + slide_.string() +
+                                           ": cannot be read: No such file or directory; check the path and its "
+                                           "permissions");
 }
 
 TEST(Fingerprint, DependsOnEverythingThatDecidesTheBytes) {

@@ -168,5 +168,19 @@ TEST(MakeProgress, OffSaysNothing) {
   EXPECT_EQ(::testing::internal::GetCapturedStderr(), "");
 }
 
+TEST_F(ProgressTest, LinesOfTextComeNowAndThen) {
+  LineProgress progress(terminal_, clock_);
+  progress.stage_started("tile", 10, "tiles");
+  now_ += 10s;
+  progress.advanced("tile", 1);
+  now_ += 20s;
+  progress.advanced("tile", 3);
+  progress.stage_finished("tile", "ran");
+  ASSERT_EQ(lines().size(), 3u);
+  EXPECT_EQ(lines()[0], "tile         starts: 10 tiles");
+  EXPECT_THAT(lines()[1], HasSubstr("30 %  3/10 tiles"));
+  EXPECT_EQ(lines()[2], "tile         ran  3/10 tiles  0:30");
+}
+
 }  // namespace
 }  // namespace vtissue::pipeline

@@ -77,6 +77,8 @@ TEST_F(EmbedStageTest, SubtilesLieRowByRowAndLeaveTheRemainderOut) {
       *canvas.at(x, y) = static_cast<std::uint8_t>((x % 128) + (y % 128) / 43 * 10);
   }
   write_tiff(file("slide.tif"), canvas, kMpp);
+  tiles_.slide_sha256 = sha256_file(file("slide.tif"));
+  io::write_tiles(file("tiles.h5"), tiles_);
   const auto encoder = std::make_shared<CornerEncoder>("aa");
   run(EmbedStage({.predictor_subtiles = true}, encoder, encoder), inputs(), output("features.h5"));
   EXPECT_EQ(encoder->tile_sizes(), (std::set<int>{42, 128}));
@@ -123,6 +125,29 @@ TEST_F(EmbedStageTest, RefusesAnotherSlide) {
   const Error error = error_of([&] { stage.preflight(inputs()); });
   EXPECT_EQ(error.code(), ErrorCode::kBadInput);
   EXPECT_THAT(error.what(), HasSubstr("256 x 256 pixels, but the tiles were made from a slide of 512 x 384"));
+}
+
+TEST_F(EmbedStageTest, RefusesAnotherSlideOfTheSameSize) {
+  write_tiff(file("slide.tif"), Canvas(512, 384, {200, 100, 150}), kMpp);
+  const EmbedStage stage({}, std::make_shared<CornerEncoder>("aa"));
+  const Error error = error_of([&] { run(stage, inputs(), output("features.h5")); });
+  EXPECT_EQ(error.code(), ErrorCode::kBadInput);
+  EXPECT_THAT(error.what(), HasSubstr("slide.tif: not the slide that the tiles were made from"));
+  EXPECT_FALSE(std::filesystem::exists(file("features.h5")));
+}
+
+TEST_F(EmbedStageTest, TheEngineNeedNotHashTheSlideAgain) {
+  // Its digest is believed: the slide is not read for it.
+  SilentProgress progress;
+  pipeline::RunContext ctx("embed", pipeline::ChunkStore(file("work")), {}, progress, {},
+                           {{"slide", std::string(64, 'b')}});
+  const EmbedStage stage({}, std::make_shared<CornerEncoder>("aa"));
+  EXPECT_THAT(error_of([&] { stage.run(inputs(), output("features.h5"), ctx); }).what(), HasSubstr("bbbb"));
+}
+
+TEST_F(EmbedStageTest, TheStoreNamesTheSlide) {
+  run(EmbedStage({}, std::make_shared<CornerEncoder>("aa")), inputs(), output("features.h5"));
+  EXPECT_EQ(io::FeatureReader(file("features.h5")).slide_sha256(), sha256_file(file("slide.tif")));
 }
 
 TEST_F(EmbedStageTest, IdentityTellsWhatDecidesTheBytes) {

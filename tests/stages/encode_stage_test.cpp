@@ -36,8 +36,10 @@ class EchoEncoder : public models::GeneEncoder {
 class EncodeStageTest : public SynthesisFixture {
  protected:
   /// Three tiles; X is `values` [3, genes]; the second tile is without expression.
-  void write_table(const std::vector<std::string>& genes, const std::vector<float>& values, bool with_valid) {
+  void write_table(const std::vector<std::string>& genes, const std::vector<float>& values, bool with_valid,
+                   const std::string& slide_sha256 = {}) {
     io::AnnData table;
+    if (!slide_sha256.empty()) table.strings["slide_sha256"] = slide_sha256;
     table.x.rows = 3;
     table.x.genes = genes;
     table.x.indptr = {0};
@@ -75,6 +77,12 @@ TEST_F(EncodeStageTest, GenesAreMatchedBySymbol) {
   EXPECT_EQ(outcome.reported["tiles_with_expression"], 2);
   ASSERT_EQ(outcome.warnings.size(), 1u);
   EXPECT_THAT(outcome.warnings[0], HasSubstr("1 of the 3 genes"));
+}
+
+TEST_F(EncodeStageTest, TheTablesSlideIsPassedOn) {
+  write_table({"MITF", "CD8A", "KRT5"}, {1, 2, 3, 4, 5, 6, 7, 8, 9}, true, std::string(64, 'c'));
+  run(EncodeStage({}, std::make_shared<EchoEncoder>()), inputs(), output("genes.h5"));
+  EXPECT_EQ(io::FeatureReader(file("genes.h5")).slide_sha256(), std::string(64, 'c'));
 }
 
 TEST_F(EncodeStageTest, TokensAreASetOfTheirOwn) {

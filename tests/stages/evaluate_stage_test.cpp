@@ -6,6 +6,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "core/hash.h"
 #include "io/feature_store.h"
 #include "io/tile_store.h"
 #include "stage_fixture.h"
@@ -74,7 +75,7 @@ class EvaluateStageTest : public StageFixture {
     tiles_.mpp_source = "--mpp";
     tiles_.slide_size = {kSide * kColumns, kSide * kRows};
     tiles_.target_size = {kSide * kColumns, kSide * kRows};
-    tiles_.slide_sha256 = std::string(64, 'a');
+    tiles_.slide_sha256 = sha256_file(file("slide.tif"));
     for (int row = 0; row < kRows; ++row) {
       for (int column = 0; column < kColumns; ++column) {
         tiles_.cells.push_back({2 * column, 2 * row});
@@ -88,9 +89,9 @@ class EvaluateStageTest : public StageFixture {
     write_features("colour-sha", {});
   }
 
-  void write_features(const std::string& sha, const std::set<std::size_t>& invalid) {
+  void write_features(const std::string& sha, const std::set<std::size_t>& invalid, const std::string& slide = {}) {
     Canvas canvas = picture(20, 0);
-    io::FeatureWriter writer(file("features.h5"), tiles_.cells);
+    io::FeatureWriter writer(file("features.h5"), tiles_.cells, slide.empty() ? tiles_.slide_sha256 : slide);
     writer.begin_set({"morphology", "colour", sha, "tile", 1, 3});
     for (std::size_t i = 0; i < tiles_.cells.size(); ++i) {
       std::vector<std::uint8_t> tile;
@@ -176,6 +177,21 @@ TEST_F(EvaluateStageTest, AVirtualSlideMayBePaddedButNotOfAnotherPlace) {
   expect_preflight_error(ErrorCode::kBadInput, AllOf(HasSubstr("virtual.tif"), HasSubstr("0.5 µm/px")));
   write_tiff(file("virtual.tif"), Canvas(40, 40, {9, 9, 9}), 1.0);
   expect_preflight_error(ErrorCode::kBadInput, HasSubstr("40 x 40"));
+}
+
+TEST_F(EvaluateStageTest, RefusesAnotherSlideOfTheSameSize) {
+  write_tiff(file("virtual.tif"), picture(20, 0), 1.0);
+  write_features("colour-sha", {}, std::string(64, 'b'));
+  expect_preflight_error(ErrorCode::kBadInput, AllOf(HasSubstr("features.h5"), HasSubstr("another slide")));
+  write_features("colour-sha", {});
+  write_tiff(file("slide.tif"), picture(19, 0), 1.0);
+  try {
+    evaluate();
+    FAIL() << "no error";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::kBadInput);
+    EXPECT_THAT(e.what(), HasSubstr("slide.tif: not the slide that the tiles were made from"));
+  }
 }
 
 TEST_F(EvaluateStageTest, RefusesFeaturesOfAnotherEncoder) {

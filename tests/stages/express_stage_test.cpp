@@ -109,8 +109,8 @@ class ExpressStageTest : public StageFixture {
 
   /// Features [tiles, vectors, 2]: the first value of vector v of tile i is 100 i + v.
   void write_features(const std::string& set, int vectors, std::vector<std::size_t> invalid = {},
-                      const std::string& encoder = "encoder-sha") {
-    io::FeatureWriter writer(file("features.h5"), tiles_.cells);
+                      const std::string& encoder = "encoder-sha", const std::string& slide = std::string(64, 'a')) {
+    io::FeatureWriter writer(file("features.h5"), tiles_.cells, slide);
     writer.begin_set({set, "encoder", encoder, "tile", vectors, 2});
     std::vector<float> values;
     std::vector<std::uint8_t> valid(tiles_.cells.size(), 1);
@@ -237,6 +237,19 @@ TEST_F(ExpressStageTest, ReportsAFewSpotsOutsideAndRefusesMany) {
                HasSubstr("outside the slide"));
 }
 
+TEST_F(ExpressStageTest, ASpotJustOutsideTheSlideGivesNoTileItsExpression) {
+  // The first lies 5 px left of the slide, nearer to the tile's centre than the reach of 60 px.
+  write_spots({{-5, 50, {10, 10, 0}}, {250, 50, {10, 10, 0}}, {250, 250, {1, 1, 0}}, {50, 250, {1, 1, 0}}});
+  const Outcome outcome = run_measured({.measured = {.max_distance_um = 60}});
+  const io::AnnData table = io::read_h5ad(file("out.h5ad"));
+  EXPECT_EQ(has_expression(table)[row_of(0, 0)], 0);
+  EXPECT_EQ(value(table, row_of(0, 0), 0), 0);
+  EXPECT_EQ(has_expression(table)[row_of(2, 0)], 1);
+  EXPECT_EQ(outcome.reported["spots"], 4);
+  EXPECT_EQ(outcome.reported["spots_outside_slide"], 1);
+  EXPECT_EQ(outcome.reported["tiles_with_expression"], 3);
+}
+
 TEST_F(ExpressStageTest, RefusesSpotsOfAnotherScale) {
   write_spots({{50, 50, {1, 1, 1}}, {90, 50, {1, 1, 1}}});
   expect_error([&] { run_measured(); }, ErrorCode::kBadInput, AllOf(HasSubstr("counts.tsv"), HasSubstr("µm/px")));
@@ -316,6 +329,9 @@ TEST_F(ExpressStageTest, RefusesFeaturesThatDoNotFitThePredictor) {
   write_features("predictor", 10, {}, "another-sha");
   expect_error([&] { stage.preflight(predicted_inputs()); }, ErrorCode::kModel,
                AllOf(HasSubstr("another-sha"), HasSubstr("encoder-sha")));
+  write_features("predictor", 10, {}, "encoder-sha", std::string(64, 'b'));
+  expect_error([&] { stage.preflight(predicted_inputs()); }, ErrorCode::kBadInput,
+               AllOf(HasSubstr("features.h5"), HasSubstr("another slide")));
   io::TileSet fewer = tiles_;
   write_features("predictor", 10);
   fewer.cells.pop_back();

@@ -94,6 +94,13 @@ TEST_F(ReportStageTest, RefusesMetricsThatAreNotJson) {
   EXPECT_THAT(error.what(), HasSubstr("metrics.json"));
 }
 
+TEST_F(ReportStageTest, RefusesAnotherSlideOfTheSameSize) {
+  write_tiff(file("slide.tif"), Canvas(768, 512, {200, 100, 150}), kMpp);
+  const Error error = error_of([&] { run(ReportStage({}), inputs(), outputs()); });
+  EXPECT_EQ(error.code(), ErrorCode::kBadInput);
+  EXPECT_THAT(error.what(), HasSubstr("not the slide that the tiles were made from"));
+}
+
 TEST_F(ReportStageTest, RefusesAVirtualSlideThatIsTooSmall) {
   pipeline::Bindings other = inputs();
   write_tiff(file("small.tif"), Canvas(64, 64, {1, 2, 3}), kMpp);
@@ -107,11 +114,18 @@ TEST(ChooseTilesTest, SpreadOverTheRanksOfTissue) {
   io::TileSet tiles;
   tiles.cells.resize(7);
   tiles.tissue_fraction = {0.5f, 1.0f, 0.3f, 0.9f, 0.7f, 0.9f, 0.4f};
-  EXPECT_THAT(choose_tiles(tiles, 3), ElementsAre(1, 4, 2));
-  EXPECT_THAT(choose_tiles(tiles, 1), ElementsAre(1));
-  EXPECT_THAT(choose_tiles(tiles, 99), ElementsAre(1, 3, 5, 4, 0, 6, 2));
-  EXPECT_TRUE(choose_tiles(tiles, 0).empty());
-  EXPECT_TRUE(choose_tiles({}, 3).empty());
+  const auto all = [](std::size_t) { return true; };
+  EXPECT_THAT(choose_tiles(tiles, 3, all), ElementsAre(1, 4, 2));
+  EXPECT_THAT(choose_tiles(tiles, 1, all), ElementsAre(1));
+  EXPECT_THAT(choose_tiles(tiles, 99, all), ElementsAre(1, 3, 5, 4, 0, 6, 2));
+  EXPECT_TRUE(choose_tiles(tiles, 0, all).empty());
+  EXPECT_TRUE(choose_tiles({}, 3, all).empty());
+  // The next in rank stands in, after the last one the one before.
+  const auto without = [](std::size_t bad) { return [bad](std::size_t i) { return i != bad; }; };
+  EXPECT_THAT(choose_tiles(tiles, 3, without(1)), ElementsAre(3, 4, 2));
+  EXPECT_THAT(choose_tiles(tiles, 3, without(2)), ElementsAre(1, 4, 6));
+  EXPECT_THAT(choose_tiles(tiles, 7, without(4)), ElementsAre(1, 3, 5, 0, 6, 2));
+  EXPECT_TRUE(choose_tiles(tiles, 3, [](std::size_t) { return false; }).empty());
 }
 
 TEST(HtmlTest, Base64KnownAnswers) {

@@ -37,7 +37,8 @@ class StitchStageTest : public SynthesisFixture {
   /// Latents whose tiles are random colours, one a latent; the pixels that they stand for go to picture_.
   void make_latents() {
     picture_.assign(static_cast<std::size_t>(tiles_.target_size.area()) * 3, 0);
-    const io::LatentStoreInfo info{.channels = 4, .size = 16, .tile_px = kTilePx, .seed = 42};
+    const io::LatentStoreInfo info{
+        .channels = 4, .size = 16, .tile_px = kTilePx, .seed = 42, .slide_sha256 = tiles_.slide_sha256};
     io::LatentWriter writer(file("latents"), info, tiles_.cells);
     std::mt19937 random(1);
     for (const TileCell cell : tiles_.cells) {
@@ -75,7 +76,7 @@ class StitchStageTest : public SynthesisFixture {
 };
 
 TEST_F(StitchStageTest, StitchOfTilesIsThePictureAndTheNoticeStaysOutside) {
-  make_slide(18, 3);  // two blocks, the tiles meet the border
+  make_slide(18, 4);  // two blocks, two levels; the tiles meet the border
   make_latents();
   run(StitchStage(lossless(), models::make_null_autoencoder()), inputs(), output("virtual.tiff"));
   const auto slide = io::SlideReader::open(file("virtual.tiff"));
@@ -111,7 +112,8 @@ TEST_F(StitchStageTest, SmallLevelsCarryTheNoticeOverTheTissue) {
       tiles_.cells.push_back({2 * column, 2 * row}), tiles_.tissue_fraction.push_back(1);
   }
   io::write_tiles(file("tiles.h5"), tiles_);
-  io::LatentWriter writer(file("latents"), {.channels = 4, .size = 16, .tile_px = kTilePx, .seed = 0}, tiles_.cells);
+  io::LatentWriter writer(file("latents"),
+                          {.channels = 4, .size = 16, .tile_px = kTilePx, .seed = 0, .slide_sha256 = ""}, tiles_.cells);
   for (std::size_t i = 0; i < tiles_.cells.size(); ++i)
     writer.append(std::vector<std::uint16_t>(4 * 256, io::float_to_half(0.4f)));
   writer.finish();
@@ -128,6 +130,47 @@ TEST_F(StitchStageTest, SmallLevelsCarryTheNoticeOverTheTissue) {
   EXPECT_EQ(darker(0), 0u);
   EXPECT_EQ(darker(last - 1), 0u);
   EXPECT_GT(darker(last), 200u);
+}
+
+TEST_F(StitchStageTest, ASlideOfOneLevelCarriesTheNoticeOverItsTissueAndInItsThumbnail) {
+  make_slide(3, 3);
+  tiles_.cells.clear();
+  tiles_.tissue_fraction.clear();
+  for (int row = 0; row < 3; ++row) {
+    for (int column = 0; column < 3; ++column)
+      tiles_.cells.push_back({2 * column, 2 * row}), tiles_.tissue_fraction.push_back(1);
+  }
+  io::write_tiles(file("tiles.h5"), tiles_);
+  io::LatentWriter writer(file("latents"),
+                          {.channels = 4, .size = 16, .tile_px = kTilePx, .seed = 0, .slide_sha256 = ""}, tiles_.cells);
+  for (std::size_t i = 0; i < tiles_.cells.size(); ++i)
+    writer.append(std::vector<std::uint16_t>(4 * 256, io::float_to_half(0.4f)));
+  writer.finish();
+  run(StitchStage(lossless(), models::make_null_autoencoder()), inputs(), output("virtual.tiff"));
+  ASSERT_EQ(io::SlideReader::open(file("virtual.tiff"))->info().levels.size(), 1u);
+  const auto darker = [](std::span<const std::uint8_t> rgb) {
+    return std::ranges::count_if(rgb, [](std::uint8_t value) { return value < 170; });
+  };
+  EXPECT_GT(darker(read_level(file("virtual.tiff"), 0, {384, 384})), 200);
+  openslide_t* const slide = openslide_open(file("virtual.tiff").c_str());
+  std::int64_t width = 0, height = 0;
+  openslide_get_associated_image_dimensions(slide, "thumbnail", &width, &height);
+  ASSERT_EQ(width, 384);
+  std::vector<std::uint32_t> argb(static_cast<std::size_t>(width * height));
+  openslide_read_associated_image(slide, "thumbnail", argb.data());
+  EXPECT_EQ(openslide_get_error(slide), nullptr);
+  openslide_close(slide);
+  EXPECT_GT(std::ranges::count_if(argb, [](std::uint32_t pixel) { return (pixel & 255) < 170; }), 60);
+}
+
+TEST_F(StitchStageTest, RefusesLatentsOfAnotherSlide) {
+  make_slide(4, 3);
+  make_latents();
+  tiles_.slide_sha256 = std::string(64, 'b');
+  io::write_tiles(file("tiles.h5"), tiles_);
+  const Error error = error_of([&] { StitchStage(lossless(), models::make_null_autoencoder()).preflight(inputs()); });
+  EXPECT_EQ(error.code(), ErrorCode::kBadInput);
+  EXPECT_THAT(error.what(), HasSubstr("another slide"));
 }
 
 TEST_F(StitchStageTest, BytesDoNotDependOnScheduling) {
@@ -252,7 +295,7 @@ TEST(SyntheticMarkTest, GlassIsAFunctionOfThePositionAlone) {
 }
 
 TEST(SyntheticMarkTest, StartsAtADownsampleOfEightOrTheLastLevel) {
-  EXPECT_EQ(first_marked_level(1), 1);
+  EXPECT_EQ(first_marked_level(1), 0);
   EXPECT_EQ(first_marked_level(2), 1);
   EXPECT_EQ(first_marked_level(3), 2);
   EXPECT_EQ(first_marked_level(4), 3);
@@ -287,6 +330,22 @@ TEST(BlockPlanTest, EachPixelOfATileIsInExactlyOneBlock) {
   for (int y = 0; y < 768; ++y) {
     for (int x = 0; x < 1024; ++x)
       ASSERT_EQ(seen[static_cast<std::size_t>(y * 1024 + x)], x < 896 && y < 672 ? 1 : 0) << x << " " << y;
+  }
+}
+
+TEST(BlockPlanTest, TilesOutsideTheSlideAreInNoBlock) {
+  io::TileSet tiles;
+  tiles.tile_px = 224;
+  tiles.target_size = {1000, 700};
+  tiles.cells = {{-1000, -1000}, {-2, 0}, {0, -2}, {-1, -1}, {1000, 0}, {0, 1000}};
+  io::PyramidLayout layout;
+  layout.blocks_x = 4;
+  layout.blocks_y = 3;
+  const BlockPlan plan(tiles, layout, 256);
+  for (std::uint64_t id = 0; id < plan.count(); ++id) {
+    EXPECT_EQ(std::vector(plan.tiles(id).begin(), plan.tiles(id).end()),
+              id == 0 ? std::vector<std::uint32_t>{3} : std::vector<std::uint32_t>{})
+        << id;
   }
 }
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "core/hash.h"
 #include "io/tile_store.h"
 #include "models/null_engines.h"
 #include "stages/embed/embed_stage.h"
@@ -56,7 +57,6 @@ class SynthesisFixture : public StageFixture {
     tiles_.mpp_source = "--mpp";
     tiles_.slide_size = {canvas.width, canvas.height};
     tiles_.target_size = {canvas.width, canvas.height};
-    tiles_.slide_sha256 = std::string(64, 'a');
     tiles_.mask_mpp = kTilePx * kMpp;
     tiles_.mask_size = {columns, rows};
     for (int row = 0; row < rows; ++row) {
@@ -75,6 +75,7 @@ class SynthesisFixture : public StageFixture {
       }
     }
     write_tiff(file("slide.tif"), canvas, kMpp);
+    tiles_.slide_sha256 = sha256_file(file("slide.tif"));
     io::write_tiles(file("tiles.h5"), tiles_);
   }
 

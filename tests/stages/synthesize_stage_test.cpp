@@ -72,8 +72,8 @@ class SynthesizeStageTest : public SynthesisFixture {
   pipeline::Bindings output(const std::string& name) const { return {{"latents", file(name)}}; }
 
   /// genes.h5 of the fixture's tiles: cls (1, 2) and `tokens` tokens of (10, 20); every second one invalid.
-  void write_genes(int tokens) {
-    io::FeatureWriter writer(file("genes.h5"), tiles_.cells);
+  void write_genes(int tokens, const std::string& slide_sha256) {
+    io::FeatureWriter writer(file("genes.h5"), tiles_.cells, slide_sha256);
     const auto write = [&](const std::string& name, int vectors, std::vector<float> row) {
       writer.begin_set(
           {.name = name, .encoder = "genes", .encoder_sha256 = "ee", .geometry = "", .vectors = vectors, .dim = 2});
@@ -90,6 +90,8 @@ class SynthesizeStageTest : public SynthesisFixture {
     writer.finish();
   }
 
+  void write_genes(int tokens) { write_genes(tokens, tiles_.slide_sha256); }
+
   std::vector<float> latents_of(const std::string& folder, std::size_t tile) const {
     const io::LatentReader reader(file(folder));
     std::vector<float> values(4 * 16 * 16);
@@ -102,7 +104,12 @@ TEST_F(SynthesizeStageTest, TheNullLineLeadsToTheTilesMorphology) {
   synthesize();
   const io::LatentReader reader(file("latents"));
   EXPECT_EQ(reader.cells(), tiles_.cells);
-  EXPECT_EQ(reader.info(), (io::LatentStoreInfo{.channels = 4, .size = 16, .tile_px = 128, .seed = 7}));
+  io::LatentStoreInfo info = reader.info();
+  EXPECT_EQ(info.made_by["models"]["stmdit"]["name"], "null");
+  EXPECT_TRUE(info.made_by["settings"].contains("steps"));
+  info.made_by = nlohmann::json::object();
+  EXPECT_EQ(info, (io::LatentStoreInfo{
+                      .channels = 4, .size = 16, .tile_px = 128, .seed = 7, .slide_sha256 = tiles_.slide_sha256}));
   const io::FeatureReader features(file("features.h5"));
   for (std::size_t i = 0; i < tiles_.cells.size(); ++i) {
     std::vector<float> feature;
@@ -111,6 +118,16 @@ TEST_F(SynthesizeStageTest, TheNullLineLeadsToTheTilesMorphology) {
     const std::vector<float> tile = latents_of("latents", i);
     for (std::size_t k = 0; k < tile.size(); ++k) EXPECT_NEAR(tile[k], feature[k / 256], 2e-3) << i << " " << k;
   }
+}
+
+TEST_F(SynthesizeStageTest, RefusesGenesOfAnotherSlide) {
+  const SynthesizeStage stage({.steps = 1}, std::make_shared<ProbeDenoiser>(ProbeDenoiser::Shape{.gene_dim = 2}));
+  write_genes(0, std::string(64, 'b'));
+  const Error error = error_of([&] { stage.preflight(with_genes()); });
+  EXPECT_EQ(error.code(), ErrorCode::kBadInput);
+  EXPECT_THAT(error.what(), HasSubstr("another slide"));
+  write_genes(0, "");  // a table of the user's own does not tell
+  EXPECT_NO_THROW(stage.preflight(with_genes()));
 }
 
 TEST_F(SynthesizeStageTest, StartsFromTheNoiseOfTheTilesPlace) {

@@ -6,10 +6,14 @@
 #include <fstream>
 
 #include "core/error.h"
+#include "io/anndata.h"
+#include "tests/stages/stage_fixture.h"
+#include "tests/support/synthetic_slide.h"
 
 namespace vtissue::stages {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -19,6 +23,49 @@ TEST(ChoosePanel, TakesTheGenesThatVaryMostAndThatEverySectionHas) {
   const SectionCounts second{{"PMEL", "MS4A1", "ACTB"}, {{0, 1, 10}, {89, 1, 10}}};
   EXPECT_THAT(choose_panel({first, second}, 2), ElementsAre("MS4A1", "PMEL"));
   EXPECT_THAT(choose_panel({first, second}, 9), ElementsAre("ACTB", "MS4A1", "PMEL"));
+}
+
+TEST(ChoosePanel, CountsASectionOnceForAGeneThatItListsTwice) {
+  const SectionCounts first{{"PMEL", "PMEL", "ACTB"}, {{0, 1, 10}, {89, 1, 10}}};
+  const SectionCounts second{{"ACTB"}, {{10}}};
+  EXPECT_THAT(choose_panel({first, second}, 9), ElementsAre("ACTB"));
+}
+
+/// A set of one section, an h5ad of four spots on a slide of 512 x 384 px at 1 µm/px.
+class TrainingSetTest : public StageFixture {
+ protected:
+  std::string message_for(std::vector<float> values, double shift) {
+    testing::write_slide(file("slide.svs"), testing::tissue_picture({512, 384}, 1), 1);
+    io::AnnData spots;
+    spots.x = {.rows = 4,
+               .genes = {"PMEL", "CD8A"},
+               .indptr = {0, 1, 2, 3, 4},
+               .indices = {0, 1, 0, 1},
+               .values = std::move(values)};
+    spots.obs.index = {"a", "b", "c", "d"};
+    spots.var.index = spots.x.genes;
+    spots.spatial = {{150 + shift, 150, 250 + shift, 150, 150 + shift, 250, 250 + shift, 250}};
+    io::write_h5ad(file("spots.h5ad"), spots);
+    TrainingManifest manifest;
+    manifest.mpp = 1;
+    manifest.sections = {{.name = "one", .slide = file("slide.svs"), .h5ad = file("spots.h5ad"), .split = "train"}};
+    try {
+      write_training_set(manifest, file("set.safetensors"), [](std::string_view) {});
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ErrorCode::kBadInput);
+      EXPECT_FALSE(std::filesystem::exists(file("set.safetensors")));
+      return e.what();
+    }
+    return "";
+  }
+};
+
+TEST_F(TrainingSetTest, RefusesValuesThatAreNoCountsAndSpotsOfAnotherImage) {
+  EXPECT_EQ(message_for({1, 2, 3, 4}, 0), "");
+  std::filesystem::remove(file("set.safetensors"));
+  EXPECT_THAT(message_for({0.5f, 2.5f, 3.5f, 1.25f}, 0),
+              AllOf(HasSubstr("spots.h5ad"), HasSubstr("section one"), HasSubstr("no counts")));
+  EXPECT_THAT(message_for({1, 2, 3, 4}, 1000), AllOf(HasSubstr("spots.h5ad"), HasSubstr("outside the slide")));
 }
 
 class ManifestTest : public ::testing::Test {

@@ -4,6 +4,9 @@
 #include <torch/optim/adamw.h>
 
 #include <cmath>
+#include <limits>
+
+#include "core/error.h"
 
 namespace vtissue::models::training {
 namespace {
@@ -69,6 +72,25 @@ TEST(Optimizer, ClipsTheNormOfAllGradients) {
   for (const auto& [name, tensor] : optimizer.state()) {
     if (!name.starts_with("moment1/")) continue;
     EXPECT_LE(tensor.norm().item<double>(), 0.1 * 0.5 + 1e-6);
+  }
+}
+
+TEST(Optimizer, LeavesTheWeightsAloneWhereAGradientIsNotFinite) {
+  torch::nn::Linear layer(3, 2);
+  Optimizer optimizer(*layer, OptimizerConfig{});
+  std::vector<at::Tensor> before;
+  for (const auto& [name, tensor] : optimizer.state()) before.push_back(tensor.detach().clone());
+  for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    optimizer.zero_grad();
+    (layer->forward(at::ones({1, 3})) * bad).sum().backward();
+    try {
+      optimizer.update(0);
+      ADD_FAILURE() << "no error";
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kModel);
+    }
+    std::size_t i = 0;
+    for (const auto& [name, tensor] : optimizer.state()) EXPECT_TRUE(at::equal(tensor, before[i++])) << name;
   }
 }
 
