@@ -61,7 +61,7 @@ struct DoctorArguments {
 int doctor(const DoctorArguments& arguments) {
   const pipeline::Config config = arguments.common.load_config();
   const int threads = arguments.common.resolved_threads();
-  Engines engines(config, arguments.common.device, threads);
+  Engines engines(config, arguments.common.device, threads, arguments.common.model_directories);
   Checklist list;
   list.check("vtissue", [] { return std::string(version()); });
   list.check("cores", [&] { return std::to_string(threads); });

@@ -17,6 +17,14 @@
 namespace vtissue {
 namespace fs = std::filesystem;
 
+/// A tensor's place in its storage, in elements.
+struct TorchGeometry {
+  std::size_t storage = 0;
+  std::size_t item_bytes = 1;
+  std::size_t offset = 0;
+  std::vector<std::int64_t> shape, strides;
+};
+
 namespace {
 
 using Kind = PickleValue::Kind;
@@ -41,15 +49,7 @@ std::string_view as_text(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-/// A tensor's place in its storage, in elements.
-struct Geometry {
-  std::size_t storage = 0;
-  std::size_t item_bytes = 1;
-  std::size_t offset = 0;
-  std::vector<std::int64_t> shape, strides;
-};
-
-bool is_row_major(const Geometry& g) {
+bool is_row_major(const TorchGeometry& g) {
   std::int64_t expected = 1;
   for (std::size_t i = g.shape.size(); i-- > 0;) {
     if (g.shape[i] != 1 && g.strides[i] != expected) return false;
@@ -59,7 +59,7 @@ bool is_row_major(const Geometry& g) {
 }
 
 /// Row-major values of a strided tensor that lies within `storage`.
-void gather(const Geometry& g, std::span<const std::byte> storage, std::span<std::byte> out) {
+void gather(const TorchGeometry& g, std::span<const std::byte> storage, std::span<std::byte> out) {
   if (out.empty()) return;
   // The innermost dimensions that lie as they should are copied in one piece.
   std::size_t outer = g.shape.size();
@@ -91,7 +91,7 @@ struct TorchFile::Impl {
   std::vector<std::string> storage_names;     // entries of the zip
   std::unique_ptr<std::once_flag[]> checked;  // a storage each
   std::vector<TorchTensor> tensors;
-  std::vector<Geometry> geometries;
+  std::vector<TorchGeometry> geometries;
   std::vector<TorchValue> values;
   std::vector<std::string> groups;
 
@@ -101,7 +101,7 @@ struct TorchFile::Impl {
   void read_legacy_storages(std::span<const std::byte> bytes);
   void place_in_zip();
 
-  std::span<const std::byte> storage_of(const Geometry& geometry) const;
+  std::span<const std::byte> storage_of(const TorchGeometry& geometry) const;
 
   // Walking the containers.
   void collect(PickleId id, const std::string& name, std::size_t depth);
@@ -346,7 +346,7 @@ void TorchFile::Impl::sort() {
   for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
   std::ranges::sort(order, [&](std::size_t a, std::size_t b) { return tensors[a].name < tensors[b].name; });
   std::vector<TorchTensor> sorted;
-  std::vector<Geometry> places;
+  std::vector<TorchGeometry> places;
   for (const std::size_t i : order) {
     if (!sorted.empty() && sorted.back().name == tensors[i].name) {
       refuse_torch(path, fmt::format("two tensors are named '{}'", tensors[i].name));
@@ -359,7 +359,7 @@ void TorchFile::Impl::sort() {
   document = {};
 }
 
-std::span<const std::byte> TorchFile::Impl::storage_of(const Geometry& geometry) const {
+std::span<const std::byte> TorchFile::Impl::storage_of(const TorchGeometry& geometry) const {
   if (zip) {
     std::call_once(checked[geometry.storage], [&] { zip->checked(storage_names[geometry.storage]); });
   }
@@ -396,7 +396,7 @@ const std::vector<TorchValue>& TorchFile::values() const { return impl_->values;
 const std::vector<std::string>& TorchFile::groups() const { return impl_->groups; }
 
 void TorchFile::read(std::size_t index, std::span<std::byte> out) const {
-  const Geometry& geometry = impl_->geometries.at(index);
+  const TorchGeometry& geometry = impl_->geometries.at(index);
   if (out.size() != impl_->tensors[index].bytes) {
     throw Error(ErrorCode::kModel, "{}: tensor '{}' has {} bytes, not {}", impl_->path.string(),
                 impl_->tensors[index].name, impl_->tensors[index].bytes, out.size());
@@ -405,7 +405,7 @@ void TorchFile::read(std::size_t index, std::span<std::byte> out) const {
 }
 
 std::span<const std::byte> TorchFile::view(std::size_t index) const {
-  const Geometry& geometry = impl_->geometries.at(index);
+  const TorchGeometry& geometry = impl_->geometries.at(index);
   if (impl_->tensors[index].bytes == 0 || !is_row_major(geometry)) return {};
   return impl_->storage_of(geometry).subspan(geometry.offset * geometry.item_bytes, impl_->tensors[index].bytes);
 }

@@ -8,10 +8,10 @@ namespace nn = torch::nn;
 
 namespace {
 
-constexpr double kLayerNormEps = 1e-6;
+constexpr double kGeneNormEps = 1e-6;
 constexpr int kPmaHeadDim = 64;
 
-nn::LayerNorm layer_norm(int dim) { return nn::LayerNorm(nn::LayerNormOptions({dim}).eps(kLayerNormEps)); }
+nn::LayerNorm gene_layer_norm(int dim) { return nn::LayerNorm(nn::LayerNormOptions({dim}).eps(kGeneNormEps)); }
 
 int pma_heads(const StmditConfig& config) {
   return config.dim % kPmaHeadDim == 0 ? config.dim / kPmaHeadDim : config.heads;
@@ -25,8 +25,8 @@ GenePmaImpl::GenePmaImpl(int dim, int heads, int seeds)
       k_(dim, dim),
       v_(dim, dim),
       o_(dim, dim),
-      norm1_(layer_norm(dim)),
-      norm2_(layer_norm(dim)),
+      norm1_(gene_layer_norm(dim)),
+      norm2_(gene_layer_norm(dim)),
       ff_in_(dim, 4 * dim),
       ff_out_(4 * dim, dim) {
   seeds_ = register_parameter("seeds", at::zeros({1, seeds, dim}));
@@ -55,7 +55,7 @@ at::Tensor GenePmaImpl::forward(const at::Tensor& tokens) {
 
 GenePathImpl::GenePathImpl(const StmditConfig& config) : pool_(config.pool), token_count_(config.gene_tokens()) {
   if (config.xattn) {
-    in_norm_ = register_module("in_norm", layer_norm(config.gene_dim));
+    in_norm_ = register_module("in_norm", gene_layer_norm(config.gene_dim));
     in_proj_ = register_module("in_proj", nn::Linear(config.gene_dim, config.dim));
     if (pool_ == StmditConfig::Pool::kPma) {
       pma_ = register_module("pma", GenePma(config.dim, pma_heads(config), config.pma_seeds));

@@ -12,7 +12,7 @@ namespace {
 constexpr std::uint8_t kWrap = 0xff;
 
 void put(std::vector<std::byte>& out, std::uint64_t value, int bytes) {
-  for (int i = 0; i < bytes; ++i) out.push_back(static_cast<std::byte>(value >> (8 * i)));
+  for (int i = 0; i < bytes; ++i) out.push_back(static_cast<std::byte>(i < 8 ? value >> (8 * i) : 0));
 }
 
 void put(std::vector<std::byte>& out, std::span<const std::byte> bytes) {

@@ -16,7 +16,7 @@ def pickle_of(path):
         with zipfile.ZipFile(path) as archive:
             name = next(n for n in archive.namelist() if n.endswith("data.pkl"))
             return archive.read(name)
-    except (zipfile.BadZipFile, StopIteration, RuntimeError, OSError):
+    except (zipfile.BadZipFile, StopIteration, RuntimeError, OSError, EOFError):
         return None
 
 
