@@ -112,7 +112,8 @@ at::Tensor CancerFoundationImpl::forward(const at::Tensor& ids, const at::Tensor
 }
 
 LoadRules cancerfoundation_load_rules(const StateDict& weights) {
-  static const NameMap kNested({{"encoder.layers.*.self_attn.", "encoder.layers.*.self_attn.self_attn."}});
+  static const NameMap kNested(
+      std::vector<NameRule>{{"encoder.layers.*.self_attn.", "encoder.layers.*.self_attn.self_attn."}});
   LoadRules rules;
   if (weights.contains("encoder.layers.0.self_attn.self_attn.in_proj_weight")) rules = kNested.load_rules();
   // Heads for training: whatever is not part of the encoder.

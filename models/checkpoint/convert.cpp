@@ -13,7 +13,7 @@ std::size_t convert_weights(const StateDict& weights, const std::filesystem::pat
   if (!dtype.empty() && dtype != "F32" && dtype != "F16" && dtype != "BF16") {
     throw Error(ErrorCode::kUsage, "weights cannot be written as '{}'; expected F32, F16 or BF16", dtype);
   }
-  const NameMap same({});
+  const NameMap same(std::vector<NameRule>{});
   const auto tensors = (names != nullptr ? *names : same).from_file(weights);
   std::vector<at::Tensor> kept;
   std::vector<SafetensorsOutput> outputs;

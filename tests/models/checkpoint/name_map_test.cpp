@@ -22,11 +22,11 @@ TEST(NameMap, RowsAreReadInBothDirections) {
 }
 
 TEST(NameMap, WrongRowsAreRefused) {
-  EXPECT_THROW(NameMap({{"a.*", "b"}}), Error);
-  EXPECT_THROW(NameMap({{"a.", "b"}}), Error);
-  EXPECT_THROW(NameMap({{"", ""}}), Error);
-  EXPECT_THROW(NameMap({{"a", "b", 2, 2}}), Error);
-  EXPECT_THROW(NameMap({{"a", "b", 0, 0}}), Error);
+  EXPECT_THROW(NameMap(std::vector<NameRule>{{"a.*", "b"}}), Error);
+  EXPECT_THROW(NameMap(std::vector<NameRule>{{"a.", "b"}}), Error);
+  EXPECT_THROW(NameMap(std::vector<NameRule>{{"", ""}}), Error);
+  EXPECT_THROW(NameMap(std::vector<NameRule>{{"a", "b", 2, 2}}), Error);
+  EXPECT_THROW(NameMap(std::vector<NameRule>{{"a", "b", 0, 0}}), Error);
 }
 
 TEST(NameMap, RowsThatCannotBeDividedAreNamed) {
@@ -51,13 +51,13 @@ TEST(NameMap, PixCellLayoutsGoOverIntoEachOther) {
 }
 
 TEST(NameMap, A1x1ConvolutionIsALinearLayer) {
-  const NameMap map({{"q.", "q_conv.", 0, 1, true}});
+  const NameMap map(std::vector<NameRule>{{"q.", "q_conv.", 0, 1, true}});
   const std::map<std::string, at::Tensor> ours = {{"q.weight", at::ones({3, 2})}, {"q.bias", at::ones({3})}};
   const auto file = map.as_file(ours);
   EXPECT_EQ(file.at("q_conv.weight").sizes().vec(), (std::vector<std::int64_t>{3, 2, 1, 1}));
   EXPECT_EQ(NameMap::take(file.at("q_conv.weight"), map.to_file("q.weight")).sizes().vec(),
             (std::vector<std::int64_t>{3, 2}));
-  EXPECT_THROW(NameMap({{"q", "qkv", 0, 2}}).as_file({{"q", at::ones({3})}}), Error);
+  EXPECT_THROW(NameMap(std::vector<NameRule>{{"q", "qkv", 0, 2}}).as_file({{"q", at::ones({3})}}), Error);
 }
 
 }  // namespace

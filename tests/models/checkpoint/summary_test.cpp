@@ -88,7 +88,7 @@ TEST_F(WeightsFolder, ConvertedWeightsAreTheSame) {
   const StateDict half = StateDict::open(folder_ / "half.safetensors");
   EXPECT_TRUE(at::equal(half.get("whole"), from.get("whole").to(at::kBFloat16)));
   EXPECT_EQ(half.get("i64").scalar_type(), at::kLong);
-  const NameMap names({{"left", "whole", 0, 2}, {"right", "whole", 1, 2}}, {"f64"});
+  const NameMap names(std::vector<NameRule>{{"left", "whole", 0, 2}, {"right", "whole", 1, 2}}, {"f64"});
   convert_weights(from, folder_ / "named.safetensors", "", &names);
   const StateDict named = StateDict::open(folder_ / "named.safetensors");
   EXPECT_TRUE(at::equal(named.get("right"), from.get("whole").slice(0, 2, 4)));
