@@ -94,8 +94,12 @@ NameRule NameMap::to_file(std::string_view ours) const {
 std::vector<NameRule> NameMap::to_ours(std::string_view file) const {
   if (ignores(file)) return {};
   std::vector<NameRule> result;
+  // The first row that fits decides; those that share its tensor have the same pattern.
+  const NameRule* first = nullptr;
   for (const NameRule& rule : rules_) {
+    if (first != nullptr && rule.file != first->file) continue;
     if (const auto match = match_name(rule.file, file)) {
+      first = &rule;
       result.push_back(filled(rule, fill_name(rule.ours, *match), std::string(file)));
     }
   }

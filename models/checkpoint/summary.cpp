@@ -99,7 +99,7 @@ const std::vector<KnownLayout>& known_layouts() {
        "first_stage_model.decoder.up.",
        {"first_stage_model."}},
       {"taesd", "diffusers", "decoder.layers.0.weight", "decoder.layers.", {"encoder.layers.", "decoder.layers."}},
-      {"taesd", "ours", "decoder.1.weight", "decoder.", {"encoder.*.", "decoder.*."}},
+      {"taesd", "vtissue", "decoder.1.weight", "decoder.", {"encoder.*.", "decoder.*."}},
       {"taesd", "original, decoder alone", "18.conv.0.weight", "", {"*.", "*.conv.", "*.pool."}},
       {"taesd", "original, encoder alone", "13.conv.0.weight", "", {"*.", "*.conv.", "*.pool."}}};
   return kLayouts;

@@ -55,8 +55,8 @@ TEST(WeightsSummary, EncodersAndTheOthers) {
 }
 
 TEST(WeightsSummary, WhatIsNotKnownIsListed) {
-  std::vector<TensorInfo> tensors;
-  for (const TensorInfo& info : golden("pixcell_256/original.pth").tensors()) tensors.push_back(info);
+  const StateDict original = golden("pixcell_256/original.pth");
+  std::vector<TensorInfo> tensors(original.tensors().begin(), original.tensors().end());
   tensors.push_back({"blocks.0.gene_attn.kv.weight", "F32", {72, 36}});
   tensors.push_back({"ge.pma.seeds", "F32", {1, 16, 36}});
   tensors.push_back({"ge.adaln.0.weight", "F32", {36, 256}});
