@@ -24,7 +24,7 @@ TEST(PublishedFiles, PixCellTrainingCheckpoint) {
   input.x = io.get("x");
   input.t = io.get("t_a");
   input.morphology = io.get("y");
-  expect_close(network->forward(input), io.get("out_a_bf16_weights"), kTolerance);
+  expect_close(network->forward(input), io.get("out_a"), 5e-3);  // its weights are rounded
 }
 
 TEST(PublishedFiles, TaesdDecoders) {
