@@ -44,7 +44,7 @@ std::string memory_available() {
   return "unknown";
 }
 
-std::string describe_slide(const fs::path& path) {
+std::string slide_line(const fs::path& path) {
   const auto slide = io::SlideReader::open(path);
   const io::SlideInfo& info = slide->info();
   const auto size = info.levels.front().size;
@@ -61,7 +61,7 @@ struct DoctorArguments {
 int doctor(const DoctorArguments& arguments) {
   const pipeline::Config config = arguments.common.load_config();
   const int threads = arguments.common.resolved_threads();
-  Engines engines(config, arguments.common.device, threads);
+  Engines engines(config, arguments.common.device, threads, arguments.common.model_directories);
   Checklist list;
   list.check("vtissue", [] { return std::string(version()); });
   list.check("cores", [&] { return std::to_string(threads); });
@@ -82,7 +82,7 @@ int doctor(const DoctorArguments& arguments) {
   model("models.expression", [&] { return engines.gene_encoder(); });
   model("models.stmdit", [&] { return engines.denoiser(); });
   model("models.autoencoder", [&] { return engines.autoencoder(); });
-  if (!arguments.slide.empty()) list.check("slide", [&] { return describe_slide(arguments.slide); });
+  if (!arguments.slide.empty()) list.check("slide", [&] { return slide_line(arguments.slide); });
   return list.exit_code();
 }
 

@@ -55,7 +55,7 @@ struct RunArguments {
 int run(const RunArguments& arguments) {
   Session session(arguments.common);
   const pipeline::Config config = arguments.load_config();
-  Engines engines(config, arguments.common.device, session.threads().device);
+  Engines engines(config, arguments.common.device, session.threads().device, arguments.common.model_directories);
   const pipeline::Graph line = make_line(config, arguments.inputs, engines);
   const auto started = std::chrono::system_clock::now();
   const fs::path record_file = arguments.inputs.out / output_names::kRun;
@@ -81,7 +81,7 @@ int run(const RunArguments& arguments) {
 int plan(const RunArguments& arguments) {
   Session session(arguments.common);
   const pipeline::Config config = arguments.load_config();
-  Engines engines(config, arguments.common.device, session.threads().device);
+  Engines engines(config, arguments.common.device, session.threads().device, arguments.common.model_directories);
   session.print_plan(make_line(config, arguments.inputs, engines), arguments.folders());
   return 0;
 }

@@ -56,7 +56,7 @@ int StageCommand::execute(const MakeStage& make_stage) {
   pipeline::Config config = common_.load_config();
   if (mpp_) config.set_value("tile.slide_mpp", *mpp_);
   if (!region_.empty()) config.set_value("tile.region", region_);
-  Engines engines(config, common_.device, session.threads().device);
+  Engines engines(config, common_.device, session.threads().device, common_.model_directories);
 
   pipeline::Node node{.stage = make_stage(config, engines)};
   for (const auto& [port, path] : inputs_) {

@@ -12,8 +12,8 @@
 
 namespace vtissue::models {
 
-/// A model's folder: config.json and model.safetensors (or diffusion_pytorch_model.safetensors, as diffusers
-/// names it), as every engine reads it. Values of the configuration are read with json_value.h. Immutable.
+/// A model's folder: config.json and model.safetensors, or the weights under another of the names of weights_file(), as
+/// every engine reads it. Values of the configuration are read with json_value.h. Immutable.
 class ModelFolder {
  public:
   /// Whether `folder` selects the test double of its role (models/null_engines.h): its last part is "null".

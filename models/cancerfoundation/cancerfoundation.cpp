@@ -3,6 +3,7 @@
 #include <torch/nn/init.h>
 #include <cmath>
 
+#include "models/checkpoint/name_map.h"
 #include "models/json_value.h"
 
 namespace vtissue::models {
@@ -10,10 +11,9 @@ namespace {
 
 namespace nn = torch::nn;
 
-constexpr double kLayerNormEps = 1e-5;
-constexpr std::string_view kAttention = ".self_attn.";
+constexpr double kCfNormEps = 1e-5;
 
-nn::LayerNorm layer_norm(int dim) { return nn::LayerNorm(nn::LayerNormOptions({dim}).eps(kLayerNormEps)); }
+nn::LayerNorm cf_layer_norm(int dim) { return nn::LayerNorm(nn::LayerNormOptions({dim}).eps(kCfNormEps)); }
 
 /// A size under our name or the published one.
 int size_of(const nlohmann::json& config, const std::string& ours, const std::string& published, int fallback) {
@@ -37,7 +37,7 @@ CancerFoundationConfig parse_cancerfoundation_config(const nlohmann::json& confi
 CfGeneEncoderImpl::CfGeneEncoderImpl(const CancerFoundationConfig& config)
     : embedding_(register_module(
           "embedding", nn::Embedding(nn::EmbeddingOptions(config.vocabulary, config.dim).padding_idx(config.pad_id)))),
-      enc_norm_(register_module("enc_norm", layer_norm(config.dim))) {}
+      enc_norm_(register_module("enc_norm", cf_layer_norm(config.dim))) {}
 
 at::Tensor CfGeneEncoderImpl::forward(const at::Tensor& ids) { return enc_norm_(embedding_(ids)); }
 
@@ -45,7 +45,7 @@ CfValueEncoderImpl::CfValueEncoderImpl(const CancerFoundationConfig& config)
     : max_value_(config.max_value),
       linear1_(register_module("linear1", nn::Linear(1, config.dim))),
       linear2_(register_module("linear2", nn::Linear(config.dim, config.dim))),
-      norm_(register_module("norm", layer_norm(config.dim))),
+      norm_(register_module("norm", cf_layer_norm(config.dim))),
       dropout_(register_module("dropout", nn::Dropout(config.dropout))) {}
 
 at::Tensor CfValueEncoderImpl::forward(const at::Tensor& values) {
@@ -80,8 +80,8 @@ CfLayerImpl::CfLayerImpl(const CancerFoundationConfig& config)
     : self_attn_(register_module("self_attn", CfAttention(config))),
       linear1_(register_module("linear1", nn::Linear(config.dim, config.ff))),
       linear2_(register_module("linear2", nn::Linear(config.ff, config.dim))),
-      norm1_(register_module("norm1", layer_norm(config.dim))),
-      norm2_(register_module("norm2", layer_norm(config.dim))),
+      norm1_(register_module("norm1", cf_layer_norm(config.dim))),
+      norm2_(register_module("norm2", cf_layer_norm(config.dim))),
       dropout_(register_module("dropout", nn::Dropout(config.dropout))) {}
 
 at::Tensor CfLayerImpl::forward(const at::Tensor& x, const at::Tensor& mask) {
@@ -112,14 +112,10 @@ at::Tensor CancerFoundationImpl::forward(const at::Tensor& ids, const at::Tensor
 }
 
 LoadRules cancerfoundation_load_rules(const StateDict& weights) {
+  static const NameMap kNested(
+      std::vector<NameRule>{{"encoder.layers.*.self_attn.", "encoder.layers.*.self_attn.self_attn."}});
   LoadRules rules;
-  if (weights.contains("encoder.layers.0.self_attn.self_attn.in_proj_weight")) {
-    rules.source = [](const StateDict& file, std::string name) {
-      const std::size_t position = name.find(kAttention);
-      if (position != std::string::npos) name.insert(position, kAttention.substr(0, kAttention.size() - 1));
-      return file.contains(name) ? file.get(name) : at::Tensor();
-    };
-  }
+  if (weights.contains("encoder.layers.0.self_attn.self_attn.in_proj_weight")) rules = kNested.load_rules();
   // Heads for training: whatever is not part of the encoder.
   rules.may_ignore = [](const std::string& name) {
     return !name.starts_with("gene_encoder.") && !name.starts_with("value_encoder.") && !name.starts_with("encoder.");

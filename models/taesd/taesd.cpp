@@ -1,7 +1,5 @@
 #include "models/taesd/taesd.h"
 
-#include <charconv>
-
 #include "models/json_value.h"
 
 namespace vtissue::models {
@@ -129,26 +127,20 @@ at::Tensor taesd_store_latent(const at::Tensor& raw) { return (raw / (2 * kLaten
 
 at::Tensor taesd_restore_latent(const at::Tensor& stored) { return (stored - 0.5) * (2 * kLatentLimit); }
 
-std::string taesd_diffusers_name(const std::string& name) {
-  constexpr std::string_view kEncoder = "encoder.";
-  constexpr std::string_view kDecoder = "decoder.";
-  if (name.starts_with(kEncoder)) return "encoder.layers." + name.substr(kEncoder.size());
-  if (!name.starts_with(kDecoder)) return name;
-  const std::size_t end = name.find('.', kDecoder.size());
-  int index = 0;
-  std::from_chars(name.data() + kDecoder.size(), name.data() + end, index);
-  return "decoder.layers." + std::to_string(index - 1) + name.substr(end);
+const NameMap& taesd_diffusers_names() {
+  static const NameMap kNames = [] {
+    constexpr int kMaxLayers = 4 * 64 + 16;  // what block_counts() allows, and the layers between
+    std::vector<NameRule> rules = {{"encoder.*.", "encoder.layers.*."}};
+    for (int i = 1; i <= kMaxLayers; ++i) {
+      rules.push_back({fmt::format("decoder.{}.", i), fmt::format("decoder.layers.{}.", i - 1)});
+    }
+    return NameMap(std::move(rules));
+  }();
+  return kNames;
 }
 
 LoadRules taesd_load_rules(const StateDict& weights) {
-  LoadRules rules;
-  if (weights.contains("encoder.layers.0.weight")) {
-    rules.source = [](const StateDict& file, const std::string& ours) {
-      const std::string name = taesd_diffusers_name(ours);
-      return file.contains(name) ? file.get(name) : at::Tensor();
-    };
-  }
-  return rules;
+  return weights.contains("encoder.layers.0.weight") ? taesd_diffusers_names().load_rules() : LoadRules();
 }
 
 }  // namespace vtissue::models

@@ -4,7 +4,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
-#include "models/state_dict.h"
+#include "models/checkpoint/name_map.h"
 #include "models/torch.h"
 
 namespace vtissue::models {
@@ -60,8 +60,8 @@ TORCH_MODULE(Taesd);
 at::Tensor taesd_store_latent(const at::Tensor& raw);
 at::Tensor taesd_restore_latent(const at::Tensor& stored);
 
-/// Our parameter name → the name in a diffusers AutoencoderTiny file, whose decoder does not count the clamp.
-std::string taesd_diffusers_name(const std::string& name);
+/// From our names to those of a diffusers AutoencoderTiny file, whose decoder does not count the clamp.
+const NameMap& taesd_diffusers_names();
 
 /// Reads either layout, chosen by the names the file has.
 LoadRules taesd_load_rules(const StateDict& weights);

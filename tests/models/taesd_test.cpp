@@ -93,9 +93,9 @@ TEST(TaesdConfig, ReadsDiffusersFormat) {
 }
 
 TEST(Taesd, DiffusersDoesNotCountTheClamp) {
-  EXPECT_EQ(taesd_diffusers_name("encoder.14.bias"), "encoder.layers.14.bias");
-  EXPECT_EQ(taesd_diffusers_name("decoder.1.weight"), "decoder.layers.0.weight");
-  EXPECT_EQ(taesd_diffusers_name("decoder.10.conv.4.bias"), "decoder.layers.9.conv.4.bias");
+  EXPECT_EQ(taesd_diffusers_names().to_file("encoder.14.bias").file, "encoder.layers.14.bias");
+  EXPECT_EQ(taesd_diffusers_names().to_file("decoder.1.weight").file, "decoder.layers.0.weight");
+  EXPECT_EQ(taesd_diffusers_names().to_file("decoder.10.conv.4.bias").file, "decoder.layers.9.conv.4.bias");
 }
 
 TEST(Taesd, ReadsThePublishedFlux2Weights) {
