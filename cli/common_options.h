@@ -17,9 +17,10 @@ namespace vtissue::cli {
 
 /// What every computing subcommand takes (DESIGN 8). Of these only --seed, --device and --dtype change a result.
 struct CommonOptions {
-  std::filesystem::path config;  ///< YAML; empty: all defaults
-  std::vector<std::string> set;  ///< a.b=v, applied after the file
-  int threads = 0;               ///< cores; 0: all that this process may use
+  std::filesystem::path config;                          ///< YAML; empty: all defaults
+  std::vector<std::string> set;                          ///< a.b=v, applied after the file
+  int threads = 0;                                       ///< cores; 0: all that this process may use
+  std::vector<std::filesystem::path> model_directories;  ///< where models given by name are; then VTISSUE_MODEL_DIR
   std::string device = "cpu";
   std::string dtype = "f32";
   std::optional<std::uint64_t> seed;

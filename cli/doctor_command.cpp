@@ -44,7 +44,7 @@ std::string memory_available() {
   return "unknown";
 }
 
-std::string describe_slide(const fs::path& path) {
+std::string slide_line(const fs::path& path) {
   const auto slide = io::SlideReader::open(path);
   const io::SlideInfo& info = slide->info();
   const auto size = info.levels.front().size;
@@ -82,7 +82,7 @@ int doctor(const DoctorArguments& arguments) {
   model("models.expression", [&] { return engines.gene_encoder(); });
   model("models.stmdit", [&] { return engines.denoiser(); });
   model("models.autoencoder", [&] { return engines.autoencoder(); });
-  if (!arguments.slide.empty()) list.check("slide", [&] { return describe_slide(arguments.slide); });
+  if (!arguments.slide.empty()) list.check("slide", [&] { return slide_line(arguments.slide); });
   return list.exit_code();
 }
 

@@ -1,11 +1,28 @@
 #include "cli/engines.h"
 
+#include <spdlog/spdlog.h>
+
+#include "cli/registry.h"
 #include "core/error.h"
 
 namespace vtissue::cli {
 
+namespace {
+
+/// The known model that a configuration's value names, if it is no folder.
+const KnownModel* known_model(const std::string& value) {
+  std::error_code unknown;
+  return std::filesystem::exists(value, unknown) ? nullptr : find_known_model(value);
+}
+
+}  // namespace
+
 Engines::Engines(const pipeline::Config& config, const CommonOptions& options, int threads)
-    : config_(config), device_name_(options.device), dtype_(models::parse_dtype(options.dtype)), threads_(threads) {}
+    : config_(config),
+      device_name_(options.device),
+      dtype_(models::parse_dtype(options.dtype)),
+      threads_(threads),
+      model_directories_(cli::model_directories(options.model_directories)) {}
 
 std::shared_ptr<models::Device> Engines::device() {
   if (!device_) device_ = models::Device::open(device_name_, threads_, dtype_);
@@ -14,13 +31,29 @@ std::shared_ptr<models::Device> Engines::device() {
 
 std::string Engines::numerics_class() { return device()->numerics_class(); }
 
-std::filesystem::path Engines::folder(std::string_view key) const {
+std::filesystem::path Engines::folder(std::string_view key) {
   const auto path = config_.get_optional<std::string>(key);
   if (!path) {
     throw Error(ErrorCode::kUsage, "{} is not set; name a model's folder, for example weights/demo/{}", key,
                 key.substr(key.find('.') + 1));
   }
-  return *path;
+  const KnownModel* known = known_model(*path);
+  if (known == nullptr) return *path;
+  const std::filesystem::path folder = locate_model(*known, model_directories_);
+  spdlog::info("{}: {} is {}", key, known->name, folder.string());
+  if (!known->notice.empty() && noticed_.insert(known->notice).second) spdlog::warn("{}", known->notice);
+  return folder;
+}
+
+nlohmann::json Engines::licences() const {
+  nlohmann::json result = nlohmann::json::object();
+  for (const pipeline::ConfigKey& key : config_.schema().keys()) {
+    if (!key.or_name) continue;
+    const auto path = config_.get_optional<std::string>(key.name);
+    const KnownModel* known = path ? known_model(*path) : nullptr;
+    if (known != nullptr) result[key.name.substr(key.name.find('.') + 1)] = known->licence;
+  }
+  return result;
 }
 
 template <typename Engine>

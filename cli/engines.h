@@ -1,6 +1,8 @@
 #pragma once
 
+#include <filesystem>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -13,6 +15,8 @@ namespace vtissue::cli {
 /// The networks that a configuration names, loaded when they are first asked for. One thread.
 class Engines {
  public:
+  /// A model that the configuration names instead of giving its folder is looked for in the options' model directories
+  /// and those of VTISSUE_MODEL_DIR (cli/registry.h).
   Engines(const pipeline::Config& config, const CommonOptions& options, int threads);
 
   std::shared_ptr<const models::MorphologyEncoder> encoder();
@@ -26,8 +30,11 @@ class Engines {
   std::shared_ptr<models::Device> device();
   std::string numerics_class();
 
+  /// Role → licence of the known models that the configuration names: for provenance. Loads nothing.
+  nlohmann::json licences() const;
+
  private:
-  std::filesystem::path folder(std::string_view key) const;
+  std::filesystem::path folder(std::string_view key);
 
   template <typename Engine>
   std::shared_ptr<const Engine> load_once(std::shared_ptr<const Engine>& slot, std::string_view key);
@@ -36,6 +43,8 @@ class Engines {
   std::string device_name_;
   models::Dtype dtype_;
   int threads_;
+  std::vector<std::filesystem::path> model_directories_;
+  std::set<std::string> noticed_;  // licences that were printed
   std::shared_ptr<models::Device> device_;
   std::shared_ptr<const models::MorphologyEncoder> encoder_, predictor_encoder_;
   std::shared_ptr<const models::ExpressionPredictor> predictor_;

@@ -7,14 +7,15 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/app.h"
+#include "core/checkpoint.h"
 #include "core/error.h"
-#include "core/safetensors.h"
 #include "io/anndata.h"
 #include "io/feature_store.h"
 #include "io/latent_store.h"
 #include "io/pyramid_metadata.h"
 #include "io/slide_reader.h"
 #include "io/tile_store.h"
+#include "models/state_dict.h"
 
 namespace vtissue::cli {
 namespace fs = std::filesystem;
@@ -63,12 +64,13 @@ json describe_anndata(const fs::path& path) {
 }
 
 json describe_weights(const fs::path& path) {
-  const SafetensorsFile file = SafetensorsFile::open(path);
+  const Checkpoint file = Checkpoint::open(path);
   json tensors = json::array();
-  for (const SafetensorsEntry& entry : file.entries()) {
-    tensors.push_back({{"name", entry.name}, {"dtype", entry.dtype}, {"shape", entry.shape}});
+  for (const CheckpointTensor& tensor : file.tensors()) {
+    tensors.push_back({{"name", tensor.name}, {"dtype", tensor.dtype}, {"shape", tensor.shape}});
   }
-  return {{"kind", "safetensors"}, {"metadata", file.metadata()}, {"tensors", tensors}};
+  const std::string kind = file.format() == "safetensors" ? "safetensors" : "weights";
+  return {{"kind", kind}, {"metadata", file.metadata()}, {"tensors", tensors}};
 }
 
 json describe_slide(const fs::path& path) {
@@ -106,9 +108,10 @@ json parse_file(const fs::path& path) {
 json describe_folder(const fs::path& path) {
   std::error_code absent;
   if (fs::exists(path / "config.json", absent)) {
+    const fs::path weights = models::weights_file(path);
     return {{"kind", "model"},
             {"config", parse_file(path / "config.json")},
-            {"weights", describe_weights(path / "model.safetensors")["tensors"]}};
+            {"weights", describe_weights(weights.empty() ? path / "model.safetensors" : weights)["tensors"]}};
   }
   const io::LatentReader latents(path);
   return {{"kind", "latents"}, {"index", parse_file(path / "index.json")}};
@@ -129,7 +132,10 @@ json describe(const fs::path& path) {
   }
   if (fs::is_directory(status)) return describe_folder(path);
   const std::string name = path.filename().string();
-  if (name.ends_with(".safetensors")) return describe_weights(path);
+  for (const char* end :
+       {".safetensors", ".safetensors.index.json", ".bin.index.json", ".pth", ".pt", ".bin", ".ckpt"}) {
+    if (name.ends_with(end)) return describe_weights(path);
+  }
   if (name.ends_with(".h5ad") || name.ends_with(".h5ad.gz")) return describe_anndata(path);
   if (starts_with(path, "\x89HDF\r\n\x1a\n")) {
     try {

@@ -110,6 +110,9 @@ std::shared_ptr<const Stage> make_stitch_stage(const Config& config, Engines& en
       {"configuration", configuration_of_the_slide(config)},
       {"models", {{"autoencoder", {{"name", autoencoder->info().name}, {"sha256", autoencoder->info().sha256}}}}},
       {"numerics_class", engines.numerics_class()}};
+  if (nlohmann::json licences = engines.licences(); !licences.empty()) {
+    options.provenance["licences"] = std::move(licences);
+  }
   return std::make_shared<stages::StitchStage>(options, autoencoder);
 }
 

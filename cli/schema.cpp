@@ -19,10 +19,13 @@ std::vector<pipeline::ConfigKey> model_keys() {
     return pipeline::ConfigKey{.name = std::move(name),
                                .type = ValueType::kPath,
                                .default_value = nullptr,
-                               .description = std::move(description)};
+                               .description = std::move(description),
+                               .or_name = true};
   };
   return {
-      folder("models.encoder", "folder of the morphology encoder (UNI family) that the denoiser was trained with"),
+      folder("models.encoder",
+             "folder, or name in docs/weights.md, of the morphology encoder (UNI family) that the denoiser was trained "
+             "with"),
       folder("models.predictor_encoder", "folder of the predictor's own encoder; not set: models.encoder"),
       folder("models.predictor",
              "folder of the expression predictor (DeepSpot family); needed where nothing was measured"),

@@ -16,6 +16,9 @@ if(VTISSUE_SANITIZE)
   add_compile_options(-fsanitize=${VTISSUE_SANITIZE} -fno-omit-frame-pointer -g)
   add_link_options(-fsanitize=${VTISSUE_SANITIZE})
 endif()
+if(VTISSUE_FUZZ)
+  add_compile_options(-fno-sanitize-recover=all)  # a finding ends the run
+endif()
 
 find_program(CCACHE_PROGRAM ccache)
 if(CCACHE_PROGRAM)

@@ -1,10 +1,5 @@
 #include "core/safetensors.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -17,6 +12,7 @@
 
 #include "core/atomic_file.h"
 #include "core/error.h"
+#include "core/mapped_file.h"
 
 // The layout and the checks are those of formats.md 4.1: u64 header length, JSON header, buffer.
 static_assert(std::endian::native == std::endian::little, "safetensors are little-endian and mapped as they are");
@@ -206,65 +202,36 @@ void refuse_other_formats(const fs::path& path, std::string_view start) {
     refuse(path, "it is a git-lfs pointer; run 'git lfs pull' to get the weights themselves");
   }
   if (start.starts_with("PK\x03\x04"sv)) {
-    refuse(path, "it is a zip archive, as PyTorch writes .pth files; convert it to safetensors");
+    refuse(path, "it is a zip archive, as PyTorch writes .pth files; give it that name");
   }
-  if (start.starts_with("\x80\x02"sv)) refuse(path, "it is a Python pickle; convert it to safetensors");
+  if (start.starts_with("\x80\x02"sv))
+    refuse(path, "it is a Python pickle, as PyTorch wrote .pth files; give it that name");
 }
 
 }  // namespace
 
 struct SafetensorsFile::Impl {
-  const std::byte* mapped = nullptr;
-  std::size_t mapped_bytes = 0;
+  std::shared_ptr<const MappedFile> map;  // null for parse()
   std::vector<SafetensorsEntry> entries;
   std::map<std::string, std::string> metadata;
 
-  Impl() = default;
-  Impl(const Impl&) = delete;
-  Impl& operator=(const Impl&) = delete;
-  ~Impl() {
-    if (mapped != nullptr) ::munmap(const_cast<std::byte*>(mapped), mapped_bytes);
-  }
-
-  void map(const fs::path& path);
-  void read_header(const fs::path& path);
+  void read_header(std::span<const std::byte> bytes, const fs::path& path);
   void place_tensors(const fs::path& path, std::vector<HeaderTensor> tensors, std::span<const std::byte> buffer);
 };
 
-void SafetensorsFile::Impl::map(const fs::path& path) {
-  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0) throw Error(ErrorCode::kModel, "{}: cannot be opened: {}", path.string(), std::strerror(errno));
-  struct stat status {};
-  const bool known = ::fstat(file, &status) == 0;
-  const auto size = static_cast<std::uint64_t>(known ? status.st_size : 0);
-  if (!known || !S_ISREG(status.st_mode)) {
-    ::close(file);
-    throw Error(ErrorCode::kModel, "{}: is not a regular file", path.string());
+void SafetensorsFile::Impl::read_header(std::span<const std::byte> bytes, const fs::path& path) {
+  if (bytes.size() < kLengthBytes) {
+    refuse(path, fmt::format("{} bytes are too few; copy or download it again", bytes.size()));
   }
-  if (size < kLengthBytes) {
-    ::close(file);
-    refuse(path, fmt::format("{} bytes are too few; copy or download it again", size));
-  }
-  void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file, 0);
-  const int reason = errno;
-  ::close(file);
-  if (address == MAP_FAILED) {
-    throw Error(ErrorCode::kModel, "{}: cannot be mapped: {}", path.string(), std::strerror(reason));
-  }
-  mapped = static_cast<const std::byte*>(address);
-  mapped_bytes = size;
-}
-
-void SafetensorsFile::Impl::read_header(const fs::path& path) {
-  const auto* text = reinterpret_cast<const char*>(mapped);
-  refuse_other_formats(path, {text, std::min<std::size_t>(mapped_bytes, 64)});
+  const auto* text = reinterpret_cast<const char*>(bytes.data());
+  refuse_other_formats(path, {text, std::min<std::size_t>(bytes.size(), 64)});
   std::uint64_t length = 0;
-  std::memcpy(&length, mapped, sizeof length);
+  std::memcpy(&length, bytes.data(), sizeof length);
   if (length < 2) refuse(path, fmt::format("a header of {} bytes is too short", length));
   if (length > kMaxHeaderBytes) refuse(path, fmt::format("a header of {} bytes is over the limit of 100 MB", length));
-  if (length > mapped_bytes - kLengthBytes) {
+  if (length > bytes.size() - kLengthBytes) {
     refuse(path,
-           fmt::format("its header of {} bytes goes beyond the end of the file ({} bytes)", length, mapped_bytes));
+           fmt::format("its header of {} bytes goes beyond the end of the file ({} bytes)", length, bytes.size()));
   }
   const std::string_view header(text + kLengthBytes, length);
   if (header.front() != '{') refuse(path, "the header does not begin with '{'");
@@ -273,7 +240,7 @@ void SafetensorsFile::Impl::read_header(const fs::path& path) {
   HeaderHandler handler(path);
   nlohmann::json::sax_parse(header.begin(), header.end(), &handler);
   metadata = handler.take_metadata();
-  place_tensors(path, handler.take_tensors(), std::span(mapped, mapped_bytes).subspan(kLengthBytes + length));
+  place_tensors(path, handler.take_tensors(), bytes.subspan(kLengthBytes + length));
 }
 
 void SafetensorsFile::Impl::place_tensors(const fs::path& path, std::vector<HeaderTensor> tensors,
@@ -324,8 +291,14 @@ SafetensorsFile& SafetensorsFile::operator=(SafetensorsFile&&) noexcept = defaul
 
 SafetensorsFile SafetensorsFile::open(const fs::path& path) {
   auto impl = std::make_shared<Impl>();
-  impl->map(path);
-  impl->read_header(path);
+  impl->map = MappedFile::open(path);
+  impl->read_header(impl->map->bytes(), path);
+  return SafetensorsFile(std::move(impl));
+}
+
+SafetensorsFile SafetensorsFile::parse(std::span<const std::byte> bytes, const fs::path& path) {
+  auto impl = std::make_shared<Impl>();
+  impl->read_header(bytes, path);
   return SafetensorsFile(std::move(impl));
 }
 

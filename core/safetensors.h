@@ -26,6 +26,8 @@ class SafetensorsFile {
  public:
   /// Throws Error kModel that names the file and what is wrong with it.
   static SafetensorsFile open(const std::filesystem::path& path);
+  /// The same for bytes in memory, which must outlive the result.
+  static SafetensorsFile parse(std::span<const std::byte> bytes, const std::filesystem::path& path);
   ~SafetensorsFile();
   SafetensorsFile(SafetensorsFile&&) noexcept;
   SafetensorsFile& operator=(SafetensorsFile&&) noexcept;

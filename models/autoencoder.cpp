@@ -1,9 +1,11 @@
 #include <algorithm>
-#include <cmath>
 #include <nlohmann/json.hpp>
+#include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "core/error.h"
+#include "models/autoencoder_kl/autoencoder_kl.h"
 #include "models/engine_support.h"
 #include "models/engines.h"
 #include "models/model_folder.h"
@@ -14,36 +16,77 @@
 namespace vtissue::models {
 namespace {
 
-/// [3, pixels] in [0, 1] → [pixels, 3] rounded.
-void to_rgb(std::span<const float> planes, std::span<std::uint8_t> rgb) {
-  const std::size_t pixels = rgb.size() / 3;
-  for (std::size_t i = 0; i < pixels; ++i) {
-    for (std::size_t c = 0; c < 3; ++c) {
-      const float value = std::clamp(planes[c * pixels + i], 0.0f, 1.0f) * 255.0f;
-      rgb[3 * i + c] = static_cast<std::uint8_t>(std::nearbyint(value));
-    }
-  }
-}
+constexpr std::string_view kKl = "AutoencoderKL";
 
-class TaesdAutoencoder final : public Autoencoder {
+/// A network between the latents of the diffusion model and images in [0, 1]; used on the device's thread alone.
+class Codec {
  public:
-  TaesdAutoencoder(const ModelFolder& folder, std::shared_ptr<Device> device)
-      : info_(folder.info()), config_(folder.read_config(parse_taesd_config)), device_(std::move(device)) {
-    device_->run([&] {
-      network_ = Taesd(config_);
-      const StateDict weights = folder.weights();
-      models::load(*network_, weights, taesd_load_rules(weights));
-      prepare_for_inference(*network_, *device_);
-    });
+  virtual ~Codec() = default;
+  virtual int latent_channels() const = 0;
+  virtual int factor() const = 0;
+  virtual at::Tensor encode(const at::Tensor& image) = 0;
+  virtual at::Tensor decode(const at::Tensor& latent) = 0;
+};
+
+class TaesdCodec final : public Codec {
+ public:
+  TaesdCodec(const TaesdConfig& config, const StateDict& weights, const Device& device) : network_(config) {
+    models::load(*network_, weights, taesd_load_rules(weights));
+    prepare_for_inference(*network_, device);
+  }
+  int latent_channels() const override { return network_->config().latent_channels; }
+  int factor() const override { return TaesdImpl::kFactor; }
+  at::Tensor encode(const at::Tensor& image) override { return network_->encode(image); }
+  at::Tensor decode(const at::Tensor& latent) override { return network_->decode(latent); }
+
+ private:
+  Taesd network_;
+};
+
+class KlCodec final : public Codec {
+ public:
+  KlCodec(const AutoencoderKlConfig& config, const StateDict& weights, const Device& device) : network_(config) {
+    models::load(*network_, weights, autoencoder_kl_load_rules(weights, config));
+    prepare_for_inference(*network_, device);
+  }
+  int latent_channels() const override { return network_->config().latent_channels; }
+  int factor() const override { return network_->config().factor(); }
+  /// The posterior's mean: an encoding must not depend on a draw.
+  at::Tensor encode(const at::Tensor& image) override {
+    return network_->to_model(network_->encode(image * 2 - 1).mean);
+  }
+  at::Tensor decode(const at::Tensor& latent) override {
+    return network_->decode(network_->from_model(latent)) * 0.5 + 0.5;
+  }
+
+ private:
+  AutoencoderKl network_;
+};
+
+class TorchAutoencoder final : public Autoencoder {
+ public:
+  TorchAutoencoder(const ModelFolder& folder, std::shared_ptr<Device> device)
+      : info_(folder.info()), device_(std::move(device)) {
+    const auto make = [&]<typename Network>(std::type_identity<Network>, auto parse) {
+      const auto config = folder.read_config(parse);
+      device_->run([&] { codec_ = std::make_unique<Network>(config, folder.weights(), *device_); });
+    };
+    if (info_.architecture == kKl) {
+      make(std::type_identity<KlCodec>(), parse_autoencoder_kl_config);
+    } else {
+      make(std::type_identity<TaesdCodec>(), parse_taesd_config);
+    }
+    latent_channels_ = codec_->latent_channels();
+    factor_ = codec_->factor();
   }
 
   const ModelInfo& info() const override { return info_; }
-  int latent_channels() const override { return config_.latent_channels; }
-  int factor() const override { return TaesdImpl::kFactor; }
+  int latent_channels() const override { return latent_channels_; }
+  int factor() const override { return factor_; }
 
   void decode(std::span<const float> z, int n, int h, int w, std::span<std::uint8_t> rgb) const override {
     check_extent(h, w, 1);
-    const std::size_t latent = values(config_.latent_channels, h, w);
+    const std::size_t latent = values(latent_channels_, h, w);
     const std::size_t image = values(3, h * factor(), w * factor());
     check_size("latents to decode", z.size(), static_cast<std::size_t>(n) * latent);
     check_size("decoded images", rgb.size(), static_cast<std::size_t>(n) * image);
@@ -55,16 +98,16 @@ class TaesdAutoencoder final : public Autoencoder {
       std::copy_n(z.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(first) * latent), rows * latent,
                   batch.begin());
       device_->run([&] {
-        const at::Tensor latents = to_device(batch.data(), {info_.micro_batch, config_.latent_channels, h, w}, *device_)
+        const at::Tensor latents = to_device(batch.data(), {info_.micro_batch, latent_channels_, h, w}, *device_)
                                        .to(scalar_type(*device_))
                                        .contiguous(at::MemoryFormat::ChannelsLast);
-        const at::Tensor images = network_->decode(latents);
+        const at::Tensor images = codec_->decode(latents);
         require_finite(images, info_.name, "decoded pixels");
         copy_to_host(images, std::span(planes).first(rows * image));
       });
       for (std::size_t i = 0; i < rows; ++i) {
-        to_rgb(std::span(planes).subspan(i * image, image),
-               rgb.subspan((static_cast<std::size_t>(first) + i) * image, image));
+        quantize_rgb(std::span(planes).subspan(i * image, image),
+                     rgb.subspan((static_cast<std::size_t>(first) + i) * image, image));
       }
     });
   }
@@ -72,7 +115,7 @@ class TaesdAutoencoder final : public Autoencoder {
   void encode(std::span<const std::uint8_t> rgb, int n, int height, int width, std::span<float> z) const override {
     check_extent(height, width, factor());
     const std::size_t image = values(3, height, width);
-    const std::size_t latent = values(config_.latent_channels, height / factor(), width / factor());
+    const std::size_t latent = values(latent_channels_, height / factor(), width / factor());
     check_size("images to encode", rgb.size(), static_cast<std::size_t>(n) * image);
     check_size("encoded latents", z.size(), static_cast<std::size_t>(n) * latent);
     std::vector<float> batch(static_cast<std::size_t>(info_.micro_batch) * image);
@@ -85,7 +128,7 @@ class TaesdAutoencoder final : public Autoencoder {
         const at::Tensor images = to_device(batch.data(), {info_.micro_batch, 3, height, width}, *device_)
                                       .to(scalar_type(*device_))
                                       .contiguous(at::MemoryFormat::ChannelsLast);
-        const at::Tensor latents = network_->encode(images);
+        const at::Tensor latents = codec_->encode(images);
         require_finite(latents, info_.name, "encoded latents");
         copy_to_host(latents,
                      z.subspan(static_cast<std::size_t>(first) * latent, static_cast<std::size_t>(count) * latent));
@@ -106,16 +149,18 @@ class TaesdAutoencoder final : public Autoencoder {
   }
 
   ModelInfo info_;
-  TaesdConfig config_;
   std::shared_ptr<Device> device_;
-  mutable Taesd network_{nullptr};  // forward() of a module is not const; calls happen on the device's thread alone
+  std::unique_ptr<Codec> codec_;
+  int latent_channels_ = 0;
+  int factor_ = 0;
 };
 
 }  // namespace
 
 std::shared_ptr<Autoencoder> Autoencoder::load(const std::filesystem::path& folder, std::shared_ptr<Device> device) {
   if (ModelFolder::is_null(folder)) return make_null_autoencoder();
-  return std::make_shared<TaesdAutoencoder>(ModelFolder::open(folder, {"taesd"}), std::move(device));
+  return std::make_shared<TorchAutoencoder>(ModelFolder::open(folder, {"taesd", "AutoencoderTiny", kKl}),
+                                            std::move(device));
 }
 
 }  // namespace vtissue::models

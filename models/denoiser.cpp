@@ -17,12 +17,14 @@
 namespace vtissue::models {
 namespace {
 
-constexpr double kFlowTimeScale = 1000.0;  // models.md 1.2.7
+constexpr double kTimeScale =
+    1000.0;  // timesteps of the diffusion, and what flow's t is multiplied by (models.md 1.2.7)
 
 /// One evaluation: a tile under one branch of the guidance.
 struct Row {
   std::size_t tile = 0;
   GuidanceBranch branch;
+  bool gives_variance = false;  ///< the last of its tile's branches, that with the most conditions
 };
 
 void expect_size(std::string_view what, std::size_t size, std::size_t wanted) {
@@ -98,11 +100,12 @@ class StmditDenoiser : public Denoiser {
   bool predicts_velocity() const override { return config_.objective == StmditConfig::Objective::kFlow; }
   const std::string& morphology_sha256() const override { return morphology_sha256_; }
   const std::string& gene_sha256() const override { return gene_sha256_; }
+  bool predicts_variance() const override { return config_.learn_sigma; }
 
   void predict(std::span<const float> x, int n, double t, const TileConditions& conditions, const Guidance& guidance,
-               std::span<float> out) const override {
-    if (n >= 0) check_latents(x, static_cast<std::size_t>(n), out);  // before the work on the conditions
-    predict_prepared(x, t, *prepare(n, conditions), guidance, out);
+               std::span<float> out, std::span<float> variance) const override {
+    if (n >= 0) check_latents(x, static_cast<std::size_t>(n), out, variance);  // before the work on the conditions
+    predict_prepared(x, t, *prepare(n, conditions), guidance, out, variance);
   }
 
   std::shared_ptr<const PreparedConditions> prepare(int n, const TileConditions& conditions) const override {
@@ -128,23 +131,25 @@ class StmditDenoiser : public Denoiser {
   }
 
   void predict_prepared(std::span<const float> x, double t, const PreparedConditions& conditions,
-                        const Guidance& guidance, std::span<float> out) const override {
+                        const Guidance& guidance, std::span<float> out, std::span<float> variance) const override {
     const auto& prepared = made_by<StmditPrepared>(conditions, this);
     const auto tiles = static_cast<std::size_t>(prepared.tiles());
-    check_latents(x, tiles, out);
+    check_latents(x, tiles, out, variance);
+    const double noise_level = predicts_velocity() ? t : t / kTimeScale;
     std::vector<Row> rows;
     for (std::size_t tile = 0; tile < tiles; ++tile) {
       for (const GuidanceBranch& branch :
-           guidance_branches(guidance, prepared.has_morphology[tile] != 0, prepared.has_gene[tile] != 0)) {
+           guidance_branches(guidance, noise_level, prepared.has_morphology[tile] != 0, prepared.has_gene[tile] != 0)) {
         rows.push_back({tile, branch});
       }
+      rows.back().gives_variance = true;
     }
     std::fill(out.begin(), out.end(), 0.0f);
     const auto micro_batch = static_cast<std::size_t>(info_.micro_batch);
     std::optional<StmditModulation> modulation;
     for (std::size_t first = 0; first < rows.size(); first += micro_batch) {
       const auto batch = std::span(rows).subspan(first, std::min(micro_batch, rows.size() - first));
-      device_->run([&] { evaluate(x, t, prepared, batch, modulation, out); });
+      device_->run([&] { evaluate(x, t, prepared, batch, modulation, out, variance); });
     }
   }
 
@@ -158,9 +163,12 @@ class StmditDenoiser : public Denoiser {
     return static_cast<std::size_t>(config_.gene_vectors) * static_cast<std::size_t>(config_.gene_dim);
   }
 
-  void check_latents(std::span<const float> x, std::size_t n, std::span<float> out) const {
+  void check_latents(std::span<const float> x, std::size_t n, std::span<float> out, std::span<float> variance) const {
     expect_size("x", x.size(), n * tile_values());
     expect_size("out", out.size(), n * tile_values());
+    if (variance.empty()) return;
+    if (!config_.learn_sigma) throw Error(ErrorCode::kUsage, "denoiser: {} predicts no variance", info_.name);
+    expect_size("variance", variance.size(), n * tile_values());
   }
 
   void check_conditions(std::size_t n, const TileConditions& conditions) const {
@@ -197,7 +205,7 @@ class StmditDenoiser : public Denoiser {
   /// size of a batch, and must not depend on how many tiles are under way. `modulation` is kept for the next batch of
   /// the same time unless the conditions have a part in it.
   void evaluate(std::span<const float> x, double t, const StmditPrepared& prepared, std::span<const Row> rows,
-                std::optional<StmditModulation>& modulation, std::span<float> out) const {
+                std::optional<StmditModulation>& modulation, std::span<float> out, std::span<float> variance) const {
     const std::int64_t batch = info_.micro_batch;
     const torch::Device device(device_->name());
     at::Tensor latents =
@@ -219,13 +227,14 @@ class StmditDenoiser : public Denoiser {
         network_->conditions(pick(prepared.morphology, morphology_rows),
                              {pick(prepared.gene.tokens, gene_rows), pick(prepared.gene.time_shift, gene_rows)});
     if (!modulation || conditions.time_shift.defined()) {
-      modulation = network_->modulation(predicts_velocity() ? kFlowTimeScale * t : t, conditions.time_shift);
+      modulation = network_->modulation(predicts_velocity() ? kTimeScale * t : t, conditions.time_shift);
     }
-    const at::Tensor prediction = network_->forward(latents.to(device), conditions, *modulation)
-                                      .narrow(1, 0, config_.latent_channels)
-                                      .cpu()
-                                      .contiguous();
-    add_rows(prediction, t, rows, out);
+    const at::Tensor output = network_->forward(latents.to(device), conditions, *modulation);
+    const auto half = [&](std::int64_t first) {
+      return output.narrow(1, first, config_.latent_channels).cpu().contiguous();
+    };
+    add_rows(half(0), t, rows, out);
+    if (!variance.empty()) copy_variance(half(config_.latent_channels), rows, variance);
   }
 
   void add_rows(const at::Tensor& prediction, double t, std::span<const Row> rows, std::span<float> out) const {
@@ -235,6 +244,14 @@ class StmditDenoiser : public Denoiser {
       const auto weight = static_cast<float>(row.branch.weight);
       float* to = out.data() + row.tile * tile_values();
       for (std::size_t i = 0; i < tile_values(); ++i) to[i] += weight * from[i];
+      from += tile_values();
+    }
+  }
+
+  void copy_variance(const at::Tensor& channels, std::span<const Row> rows, std::span<float> variance) const {
+    const auto* from = channels.const_data_ptr<float>();
+    for (const Row& row : rows) {
+      if (row.gives_variance) std::copy_n(from, tile_values(), variance.data() + row.tile * tile_values());
       from += tile_values();
     }
   }
@@ -254,9 +271,9 @@ std::shared_ptr<const PreparedConditions> Denoiser::prepare(int n, const TileCon
 }
 
 void Denoiser::predict_prepared(std::span<const float> x, double t, const PreparedConditions& conditions,
-                                const Guidance& guidance, std::span<float> out) const {
+                                const Guidance& guidance, std::span<float> out, std::span<float> variance) const {
   const auto& copied = made_by<CopiedConditions>(conditions, this);
-  predict(x, copied.tiles(), t, copied.view(), guidance, out);
+  predict(x, copied.tiles(), t, copied.view(), guidance, out, variance);
 }
 
 std::shared_ptr<Denoiser> Denoiser::load(const std::filesystem::path& folder, std::shared_ptr<Device> device) {

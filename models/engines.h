@@ -69,12 +69,26 @@ class GeneEncoder {
   virtual void encode(std::span<const float> values, int n, std::span<float> cls, std::span<float> tokens) const = 0;
 };
 
-/// Guidance of models.md 1.2.6, nested.
+/// Guidance of models.md 1.2.6. e(m, g) is the prediction with both conditions, 0 stands for a null.
 struct Guidance {
-  enum class Form { kMorphologyFirst, kGeneFirst };
+  enum class Form {
+    kMorphologyFirst,  ///< e(0,0) + w_m [e(m,0) - e(0,0)] + w_g [e(m,g) - e(m,0)]
+    kGeneFirst,        ///< e(0,0) + w_g [e(0,g) - e(0,0)] + w_m [e(m,g) - e(0,g)]
+    kOrdinary,         ///< both at once: e(0,0) + w_m [e(m,g) - e(0,0)]; w_g has no part
+    kExpressionOnly    ///< no morphology: e(0,0) + w_g [e(0,g) - e(0,0)]; w_m has no part
+  };
+  /// Noise levels, ends included, at which a condition is guided: the flow's t, or timestep / 1000; 1 is pure noise.
+  /// Outside a weight counts as 1 (the condition is used, not amplified); a weight of 0 stays 0.
+  struct Interval {
+    float low = 0;
+    float high = 1;
+  };
+
   Form form = Form::kMorphologyFirst;
   float morphology = 2.0f;  ///< w_m
   float gene = 1.0f;        ///< w_g
+  Interval morphology_interval = {};
+  Interval gene_interval = {};
 };
 
 /// Conditions of n tiles. valid 0 selects the null of that modality.
@@ -107,16 +121,20 @@ class Denoiser {
   virtual bool predicts_velocity() const = 0;  ///< true: flow (v = eps - x0, t in 0..1); false: epsilon, t in 0..999
   virtual const std::string& morphology_sha256() const = 0;  ///< encoders it was trained with; "" if not stated
   virtual const std::string& gene_sha256() const = 0;
+  /// Whether there are variance channels beside the prediction, as the "iddpm" sampler needs them.
+  virtual bool predicts_variance() const { return false; }
   /// x, out [n, C, h, w]; t is the sampler's timestep (flow: 0..1; epsilon: 0..999, may be
-  /// fractional), equal for all n. out: the guided prediction, the learned-sigma half left out.
+  /// fractional), equal for all n. out: the guided prediction. variance, empty or as out: the learned-sigma half of the
+  /// branch with the most conditions that was evaluated; it is never guided. Throws Error kUsage if it is asked for and
+  /// not predicted.
   virtual void predict(std::span<const float> x, int n, double t, const TileConditions& conditions,
-                       const Guidance& guidance, std::span<float> out) const = 0;
+                       const Guidance& guidance, std::span<float> out, std::span<float> variance = {}) const = 0;
 
   /// What predict() would do with the same conditions in every step, done once; the arrays may go when this returns.
   virtual std::shared_ptr<const PreparedConditions> prepare(int n, const TileConditions& conditions) const;
   /// predict() for all the tiles of `conditions`, which this denoiser's prepare() made: the same bits.
   virtual void predict_prepared(std::span<const float> x, double t, const PreparedConditions& conditions,
-                                const Guidance& guidance, std::span<float> out) const;
+                                const Guidance& guidance, std::span<float> out, std::span<float> variance = {}) const;
 };
 
 /// Latents ↔ pixels.

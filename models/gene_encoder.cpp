@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "models/cancerfoundation/binning.h"
 #include "models/cancerfoundation/inference.h"
+#include "models/cancerfoundation/vocabulary.h"
 #include "models/engine_support.h"
 #include "models/engines.h"
 #include "models/json_value.h"
@@ -35,27 +36,11 @@ nlohmann::json read_vocabulary(const ModelFolder& folder) {
   }
 }
 
-/// Rows of the gene table by symbol. Ids must be 0..n-1, each once.
-std::map<std::string, std::int64_t> parse_vocabulary(const nlohmann::json& object) {
-  if (!object.is_object()) throw Error(ErrorCode::kModel, "the vocabulary is not a JSON object");
-  std::map<std::string, std::int64_t> vocabulary;
-  std::vector<bool> seen(object.size());
-  for (const auto& [symbol, id] : object.items()) {
-    if (!id.is_number_integer() || id < 0 || id >= object.size() || seen[id.get<std::size_t>()]) {
-      throw Error(ErrorCode::kModel, "the vocabulary gives \"{}\" the id {}; expected 0 to {}, each once", symbol,
-                  id.dump(), object.size() - 1);
-    }
-    seen[id.get<std::size_t>()] = true;
-    vocabulary[symbol] = id.get<std::int64_t>();
-  }
-  return vocabulary;
-}
-
 class CancerFoundationEncoder final : public GeneEncoder {
  public:
   CancerFoundationEncoder(const ModelFolder& folder, std::shared_ptr<Device> device)
       : info_(folder.info()), device_(std::move(device)) {
-    const std::map<std::string, std::int64_t> vocabulary = parse_vocabulary(read_vocabulary(folder));
+    const CfVocabulary vocabulary = parse_cf_vocabulary(read_vocabulary(folder));
     folder.read_config([&](const nlohmann::json& config) {
       config_ = parse_cancerfoundation_config(config, static_cast<int>(vocabulary.size()));
       config_.pad_id = static_cast<int>(id_of(vocabulary, "<pad>"));
@@ -115,7 +100,7 @@ class CancerFoundationEncoder final : public GeneEncoder {
   }
 
  private:
-  static std::int64_t id_of(const std::map<std::string, std::int64_t>& vocabulary, const std::string& symbol) {
+  static std::int64_t id_of(const CfVocabulary& vocabulary, const std::string& symbol) {
     const auto it = vocabulary.find(symbol);
     if (it == vocabulary.end()) throw Error(ErrorCode::kModel, "the vocabulary has no \"{}\"", symbol);
     return it->second;

@@ -52,6 +52,15 @@ inline double json_double(const nlohmann::json& config, const std::string& key, 
   return value;
 }
 
+/// Refuses `config[key]` other than `wanted`; a missing key is fine. For what a network of the family might have and
+/// this one does not compute: it must not load and give wrong tiles.
+inline void json_require(const nlohmann::json& config, const std::string& key, const nlohmann::json& wanted) {
+  const auto found = config.find(key);
+  if (found != config.end() && *found != wanted) {
+    throw Error(ErrorCode::kModel, "config: \"{}\" is {}; only {} is supported", key, found->dump(), wanted.dump());
+  }
+}
+
 /// The object `config[key]`, or an empty one.
 inline nlohmann::json json_object(const nlohmann::json& config, const std::string& key) {
   const auto it = config.find(key);

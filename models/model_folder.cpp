@@ -17,7 +17,6 @@ namespace {
 
 constexpr std::string_view kConfigFile = "config.json";
 constexpr std::string_view kWeightsFile = "model.safetensors";
-constexpr std::string_view kDiffusersWeightsFile = "diffusion_pytorch_model.safetensors";
 constexpr int kDefaultMicroBatch = 8;
 constexpr int kMaxMicroBatch = 4096;
 
@@ -38,9 +37,9 @@ nlohmann::json read_json(const fs::path& path) {
 }
 
 /// One digest of several files: SHA-256 over a line "<name> <sha256>" for each.
-std::string digest(const fs::path& folder, const std::vector<std::string_view>& names) {
+std::string digest(const fs::path& folder, const std::vector<std::string>& names) {
   Sha256 hash;
-  for (const std::string_view name : names) {
+  for (const std::string& name : names) {
     try {
       hash.update(fmt::format("{} {}\n", name, sha256_file(folder / name)));
     } catch (const Error& error) {
@@ -58,7 +57,7 @@ fs::path without_trailing_slash(const fs::path& folder) {
 
 struct ModelFolder::Impl {
   fs::path path;
-  std::string_view weights_file = kWeightsFile;
+  fs::path weights;
   nlohmann::json config;
   ModelInfo info;
 };
@@ -76,8 +75,13 @@ ModelFolder ModelFolder::open(const fs::path& folder, std::initializer_list<std:
   }
   impl->config = read_json(impl->path / kConfigFile);
   try {
-    const bool diffusers = !impl->config.contains("architecture") && impl->config.contains("_class_name");
-    impl->info.architecture = json_value<std::string>(impl->config, diffusers ? "_class_name" : "architecture");
+    const bool named = impl->config.contains("architecture");
+    if (!named && impl->config.contains("model_type")) {
+      impl->info.architecture = "transformers " + json_value<std::string>(impl->config, "model_type");
+    } else {
+      const bool diffusers = !named && impl->config.contains("_class_name");
+      impl->info.architecture = json_value<std::string>(impl->config, diffusers ? "_class_name" : "architecture");
+    }
     impl->info.name = json_value<std::string>(impl->config, "name", impl->path.filename().string());
     impl->info.micro_batch = json_int(impl->config, "micro_batch", 1, kMaxMicroBatch, kDefaultMicroBatch);
     if (std::find(architectures.begin(), architectures.end(), impl->info.architecture) == architectures.end()) {
@@ -88,15 +92,18 @@ ModelFolder ModelFolder::open(const fs::path& folder, std::initializer_list<std:
     error.add("{}", (impl->path / kConfigFile).string());
     throw;
   }
-  if (!fs::exists(impl->path / kWeightsFile, unknown) && fs::exists(impl->path / kDiffusersWeightsFile, unknown)) {
-    impl->weights_file = kDiffusersWeightsFile;
-  }
-  std::vector<std::string_view> hashed = {kConfigFile, impl->weights_file};
-  if (!fs::exists(impl->path / impl->weights_file, unknown)) {
+  impl->weights = weights_file(impl->path);
+  if (impl->weights.empty()) {
     throw Error(ErrorCode::kModel, "{}: the weights are missing", (impl->path / kWeightsFile).string());
   }
+  std::vector<std::string> hashed = {std::string(kConfigFile), impl->weights.filename().string()};
+  if (impl->weights.extension() == ".json") {
+    for (const fs::path& file : Checkpoint::open(impl->weights).files()) {
+      if (file != impl->weights) hashed.push_back(file.filename().string());
+    }
+  }
   for (const std::string_view name : more_files) {
-    if (fs::exists(impl->path / name, unknown)) hashed.push_back(name);
+    if (fs::exists(impl->path / name, unknown)) hashed.emplace_back(name);
   }
   impl->info.sha256 = digest(impl->path, hashed);
   return ModelFolder(std::move(impl));
@@ -108,7 +115,7 @@ const fs::path& ModelFolder::path() const { return impl_->path; }
 const nlohmann::json& ModelFolder::config() const { return impl_->config; }
 const ModelInfo& ModelFolder::info() const { return impl_->info; }
 fs::path ModelFolder::file(std::string_view name) const { return impl_->path / name; }
-StateDict ModelFolder::weights() const { return StateDict::open(impl_->path / impl_->weights_file); }
+StateDict ModelFolder::weights() const { return StateDict::open(impl_->weights); }
 
 void ModelFolder::rethrow_with_config_path() const {
   try {

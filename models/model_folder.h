@@ -12,16 +12,17 @@
 
 namespace vtissue::models {
 
-/// A model's folder: config.json and model.safetensors (or diffusion_pytorch_model.safetensors, as diffusers
-/// names it), as every engine reads it. Values of the configuration are read with json_value.h. Immutable.
+/// A model's folder: config.json and model.safetensors, or the weights under another of the names of weights_file(), as
+/// every engine reads it. Values of the configuration are read with json_value.h. Immutable.
 class ModelFolder {
  public:
   /// Whether `folder` selects the test double of its role (models/null_engines.h): its last part is "null".
   static bool is_null(const std::filesystem::path& folder);
 
-  /// Reads and checks config.json ("architecture", or diffusers' "_class_name"; "name", "micro_batch") and takes the
-  /// digest of it, the weights and `more_files` (those that are there). Throws Error kModel if a file is missing or
-  /// config.json is not an object, and if the architecture is none of `architectures`.
+  /// Reads and checks config.json ("architecture", diffusers' "_class_name" or transformers' "model_type", the latter
+  /// as "transformers <type>"; "name", "micro_batch") and takes the digest of it, the weights and `more_files` (those
+  /// that are there). Throws Error kModel if a file is missing or config.json is not an object, and if the architecture
+  /// is none of `architectures`.
   static ModelFolder open(const std::filesystem::path& folder, std::initializer_list<std::string_view> architectures,
                           std::initializer_list<std::string_view> more_files = {});
 

@@ -1,7 +1,11 @@
+#include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <string_view>
 #include <vector>
 
+#include "core/error.h"
 #include "models/engine_support.h"
 #include "models/engines.h"
 #include "models/model_folder.h"
@@ -12,13 +16,16 @@
 namespace vtissue::models {
 namespace {
 
+constexpr std::string_view kProcessorFile = "preprocessor_config.json";
+
 class VitEncoder final : public MorphologyEncoder {
  public:
   VitEncoder(const ModelFolder& folder, std::shared_ptr<Device> device)
-      : info_(folder.info()), config_(folder.read_config(parse_vit_config)), device_(std::move(device)) {
+      : info_(folder.info()), config_(read_config(folder)), device_(std::move(device)) {
     device_->run([&] {
       Vit network(config_);
-      models::load(*network, folder.weights());
+      const StateDict weights = folder.weights();
+      models::load(*network, weights, vit_load_rules(weights));
       network_.emplace(*network, scalar_type(*device_), torch::Device(device_->name()), info_.micro_batch);
     });
   }
@@ -36,13 +43,14 @@ class VitEncoder final : public MorphologyEncoder {
     std::vector<float> batch(static_cast<std::size_t>(info_.micro_batch) * image);
     for_micro_batches(n, info_.micro_batch, [&](int first, int count) {
       for (int i = 0; i < count; ++i) {
-        prepare(rgb.subspan(static_cast<std::size_t>(first + i) * tile, tile), tile_px,
-                std::span(batch).subspan(static_cast<std::size_t>(i) * image, image));
+        preprocess(rgb.subspan(static_cast<std::size_t>(first + i) * tile, tile), tile_px, tile_px,
+                   config_.preprocessing, std::span(batch).subspan(static_cast<std::size_t>(i) * image, image));
       }
       device_->run([&] {
         const at::Tensor images =
             to_device(batch.data(), {info_.micro_batch, 3, config_.image_px, config_.image_px}, *device_);
-        const at::Tensor embeddings = network_->forward(images);
+        at::Tensor embeddings = network_->forward(images);
+        if (config_.preprocessing.half_features) embeddings = embeddings.to(at::kHalf);
         require_finite(embeddings, info_.name, "embeddings");
         copy_to_host(embeddings,
                      out.subspan(static_cast<std::size_t>(first) * dim, static_cast<std::size_t>(count) * dim));
@@ -51,13 +59,20 @@ class VitEncoder final : public MorphologyEncoder {
   }
 
  private:
-  void prepare(std::span<const std::uint8_t> tile, int tile_px, std::span<float> planes) const {
-    if (tile_px == config_.image_px) {
-      normalize_rgb(tile, config_.mean, config_.std, planes);
-    } else {
-      normalize_rgb(resize_rgb(tile, tile_px, tile_px, config_.image_px, config_.image_px), config_.mean, config_.std,
-                    planes);
+  static VitConfig read_config(const ModelFolder& folder) {
+    VitConfig config = folder.read_config(parse_vit_config);
+    const std::filesystem::path processor = folder.file(kProcessorFile);
+    if (!std::filesystem::exists(processor)) return config;
+    try {
+      std::ifstream in(processor, std::ios::binary);
+      parse_image_processor(nlohmann::json::parse(in), config.preprocessing);
+    } catch (const nlohmann::json::exception& error) {
+      throw Error(ErrorCode::kModel, "{}: not valid JSON: {}", processor.string(), error.what());
+    } catch (Error& error) {
+      error.add("{}", processor.string());
+      throw;
     }
+    return config;
   }
 
   ModelInfo info_;
@@ -72,8 +87,10 @@ std::shared_ptr<MorphologyEncoder> MorphologyEncoder::load(const std::filesystem
                                                            std::shared_ptr<Device> device) {
   if (ModelFolder::is_null(folder)) return make_null_morphology_encoder();
   return std::make_shared<VitEncoder>(
-      ModelFolder::open(folder, {"vit", "vit_base_patch16_224", "vit_large_patch16_224", "vit_giant_patch14_224",
-                                 "vit_giant_patch14_reg4_dinov2"}),
+      ModelFolder::open(folder,
+                        {"vit", "vit_base_patch16_224", "vit_large_patch16_224", "vit_giant_patch14_224",
+                         "vit_giant_patch14_reg4_dinov2", "transformers vit"},
+                        {kProcessorFile}),
       std::move(device));
 }
 

@@ -30,7 +30,19 @@ void box_muller(std::uint32_t word0, std::uint32_t word1, double& z0, double& z1
 }  // namespace
 
 std::array<std::uint32_t, 4> philox4x32_10(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key) {
-  for (int round = 0; round < kRounds; ++round) {
+  return philox4x32(kRounds, counter, key);
+}
+
+std::array<double, 4> normals_of_words(const std::array<std::uint32_t, 4>& words) {
+  std::array<double, kWords> z{};
+  box_muller(words[0], words[1], z[0], z[1]);
+  box_muller(words[2], words[3], z[2], z[3]);
+  return z;
+}
+
+std::array<std::uint32_t, 4> philox4x32(int rounds, std::array<std::uint32_t, 4> counter,
+                                        std::array<std::uint32_t, 2> key) {
+  for (int round = 0; round < rounds; ++round) {
     const std::uint64_t product0 = std::uint64_t{kMultiplier0} * counter[0];
     const std::uint64_t product1 = std::uint64_t{kMultiplier1} * counter[2];
     counter = {static_cast<std::uint32_t>(product1 >> 32) ^ counter[1] ^ key[0], static_cast<std::uint32_t>(product1),
@@ -57,9 +69,7 @@ void latent_noise(std::uint64_t seed, std::uint32_t draw, Box<Latent> box, int c
             philox4x32_10({static_cast<std::uint32_t>(box.origin.x + column),
                            static_cast<std::uint32_t>(box.origin.y + row), draw, static_cast<std::uint32_t>(group)},
                           key);
-        std::array<double, kWords> z{};
-        box_muller(words[0], words[1], z[0], z[1]);
-        box_muller(words[2], words[3], z[2], z[3]);
+        const std::array<double, kWords> z = normals_of_words(words);
         for (int j = 0; j < kWords && group * kWords + j < channels; ++j) {
           const std::int64_t channel = group * kWords + j;
           out[static_cast<std::size_t>(channel * area + row * box.size.width + column)] =

@@ -158,7 +158,8 @@ class NullDenoiser : public Denoiser {
   const std::string& gene_sha256() const override { return not_stated(); }
 
   void predict(std::span<const float> x, int n, double t, const TileConditions& conditions,
-               const Guidance& /*guidance*/, std::span<float> out) const override {
+               const Guidance& /*guidance*/, std::span<float> out, std::span<float> variance) const override {
+    if (!variance.empty()) throw Error(ErrorCode::kUsage, "the null denoiser predicts no variance");
     const std::int64_t plane = std::int64_t{latent_size_} * latent_size_;
     expect_size("x", x.size(), n * channels_ * plane);
     expect_size("out", out.size(), n * channels_ * plane);

@@ -2,8 +2,8 @@
 
 #include <spdlog/fmt/ranges.h>
 
+#include <algorithm>
 #include <array>
-#include <cstring>
 #include <optional>
 #include <set>
 
@@ -55,24 +55,85 @@ std::string shape_text(at::IntArrayRef shape) { return fmt::format("[{}]", fmt::
 }  // namespace
 
 struct StateDict::Impl {
-  Impl(SafetensorsFile opened, std::filesystem::path from) : file(std::move(opened)), path(std::move(from)) {
-    for (const SafetensorsEntry& entry : file.entries()) infos.push_back({entry.name, entry.dtype, entry.shape});
+  explicit Impl(Checkpoint opened) : file(std::move(opened)) {
+    for (const CheckpointTensor& tensor : file.tensors()) infos.push_back({tensor.name, tensor.dtype, tensor.shape});
   }
 
-  SafetensorsFile file;
-  std::filesystem::path path;
+  Checkpoint file;
   std::vector<TensorInfo> infos;
 };
+
+namespace {
+
+constexpr std::array<std::string_view, 5> kGroups = {"state_dict", "state_dict_ema", "ema", "model_ema", "model"};
+constexpr std::string_view kDataParallel = "module";
+
+constexpr std::array<std::string_view, 7> kWeightsFiles = {"model.safetensors",
+                                                           "diffusion_pytorch_model.safetensors",
+                                                           "model.safetensors.index.json",
+                                                           "diffusion_pytorch_model.safetensors.index.json",
+                                                           "pytorch_model.bin",
+                                                           "model.pth",
+                                                           "model.pt"};
+
+Checkpoint open_file_or_folder(const std::filesystem::path& path) {
+  if (!std::filesystem::is_directory(path)) return Checkpoint::open(path);
+  const std::filesystem::path file = weights_file(path);
+  if (file.empty()) {
+    throw Error(ErrorCode::kModel, "{}: the folder has no weights; looked for {}", path.string(),
+                fmt::join(kWeightsFiles, ", "));
+  }
+  return Checkpoint::open(file);
+}
+
+bool all_begin_with(const Checkpoint& file, std::string_view group) {
+  const std::string prefix = std::string(group) + ".";
+  return !file.tensors().empty() && std::all_of(file.tensors().begin(), file.tensors().end(),
+                                                [&](const auto& tensor) { return tensor.name.starts_with(prefix); });
+}
+
+}  // namespace
+
+std::filesystem::path weights_file(const std::filesystem::path& folder) {
+  for (const std::string_view name : kWeightsFiles) {
+    if (std::filesystem::exists(folder / name)) return folder / name;
+  }
+  return {};
+}
 
 StateDict::StateDict(std::shared_ptr<const Impl> impl) : impl_(std::move(impl)) {}
 
 StateDict StateDict::open(const std::filesystem::path& path) {
-  return StateDict(std::make_shared<Impl>(SafetensorsFile::open(path), path));
+  Checkpoint file = open_file_or_folder(path);
+  for (const std::string_view group : kGroups) {
+    if (std::find(file.groups().begin(), file.groups().end(), group) == file.groups().end()) continue;
+    Checkpoint selected = file.select(group);
+    if (selected.tensors().empty()) continue;
+    file = std::move(selected);
+    break;
+  }
+  // PyTorch's data-parallel wrapper puts it there.
+  if (all_begin_with(file, kDataParallel)) file = file.select(kDataParallel);
+  return from(std::move(file));
 }
 
+StateDict StateDict::open(const std::filesystem::path& path, std::string_view group) {
+  const Checkpoint file = open_file_or_folder(path);
+  if (group.empty()) return from(file);
+  Checkpoint selected = file.select(group);
+  if (selected.tensors().empty()) {
+    throw Error(ErrorCode::kModel, "{}: has no tensors in a group '{}'; its groups are {}", path.string(), group,
+                fmt::join(file.groups(), ", "));
+  }
+  return from(std::move(selected));
+}
+
+StateDict StateDict::from(Checkpoint checkpoint) { return StateDict(std::make_shared<Impl>(std::move(checkpoint))); }
+
 std::span<const TensorInfo> StateDict::tensors() const { return impl_->infos; }
-bool StateDict::contains(std::string_view name) const { return impl_->file.find(name) != nullptr; }
-const std::filesystem::path& StateDict::path() const { return impl_->path; }
+bool StateDict::contains(std::string_view name) const { return impl_->file.find(name) != Checkpoint::kNone; }
+const std::filesystem::path& StateDict::path() const { return impl_->file.path(); }
+const Checkpoint& StateDict::checkpoint() const { return impl_->file; }
 
 namespace {
 
@@ -123,17 +184,18 @@ struct Findings {
 }  // namespace
 
 at::Tensor StateDict::get(std::string_view name) const {
-  const SafetensorsEntry* entry = impl_->file.find(name);
-  if (entry == nullptr) throw Error(ErrorCode::kModel, "{}: has no tensor '{}'", impl_->path.string(), name);
-  const auto type = scalar_type(entry->dtype);
+  const std::size_t index = impl_->file.find(name);
+  if (index == Checkpoint::kNone) throw Error(ErrorCode::kModel, "{}: has no tensor '{}'", path().string(), name);
+  const CheckpointTensor& entry = impl_->file.tensors()[index];
+  const auto type = scalar_type(entry.dtype);
   if (!type) {
     throw Error(ErrorCode::kModel, "{}: tensor '{}' has dtype {}, which is not supported; convert it to F32 or F16",
-                impl_->path.string(), name, entry->dtype);
+                path().string(), name, entry.dtype);
   }
-  if (names_in_use != nullptr) names_in_use->insert(entry->name);
+  if (names_in_use != nullptr) names_in_use->insert(entry.name);
   // A copy: the map may be unaligned, and weights are read once.
-  at::Tensor tensor = at::empty(entry->shape, at::TensorOptions().dtype(*type));
-  if (!entry->data.empty()) std::memcpy(tensor.data_ptr(), entry->data.data(), entry->data.size());
+  at::Tensor tensor = at::empty(entry.shape, at::TensorOptions().dtype(*type));
+  impl_->file.read(index, {static_cast<std::byte*>(tensor.data_ptr()), entry.bytes});
   return tensor;
 }
 
@@ -174,6 +236,8 @@ void load(torch::nn::Module& module, const StateDict& weights, const LoadRules& 
                 weights.path().string(), text);
   }
 }
+
+std::string_view safetensors_dtype(const at::Tensor& tensor) { return dtype_name(tensor.scalar_type()); }
 
 void save(const torch::nn::Module& module, const std::filesystem::path& path, std::string_view dtype) {
   const auto type = scalar_type(dtype);

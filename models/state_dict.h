@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "core/checkpoint.h"
+
 namespace at {
 class Tensor;
 }
@@ -27,20 +29,32 @@ struct TensorInfo {
 /// Named tensors of a checkpoint, read-only, mapped. Thread-safe.
 class StateDict {
  public:
-  /// safetensors. Throws Error kModel.
+  /// What core/checkpoint.h opens: safetensors, shards, PyTorch's .pth, .pt, .bin and .ckpt; or a folder with one of
+  /// them under a usual name (weights_file()). Of a training checkpoint, whose tensors lie in groups, the first of
+  /// "state_dict", "state_dict_ema", "ema", "model_ema" and "model" is taken, without its name in front; and
+  /// "module.", where it stands before every name, is dropped. Throws Error kModel.
   static StateDict open(const std::filesystem::path& path);
+  /// The named group of a training checkpoint; "" for all names as the file has them.
+  static StateDict open(const std::filesystem::path& path, std::string_view group);
+  /// All names of a checkpoint as they are.
+  static StateDict from(Checkpoint checkpoint);
 
   std::span<const TensorInfo> tensors() const;  ///< sorted by name; touches no data
   bool contains(std::string_view name) const;
   /// A copy in the file's dtype. Throws Error kModel if there is none, or if LibTorch has no such dtype.
   at::Tensor get(std::string_view name) const;
   const std::filesystem::path& path() const;
+  const Checkpoint& checkpoint() const;
 
  private:
   struct Impl;
   explicit StateDict(std::shared_ptr<const Impl> impl);
   std::shared_ptr<const Impl> impl_;
 };
+
+/// The weights file of a folder: the first that is there of model.safetensors, diffusion_pytorch_model.safetensors
+/// (each also in shards), pytorch_model.bin, model.pth and model.pt; an empty path if none is.
+std::filesystem::path weights_file(const std::filesystem::path& folder);
 
 /// Our parameter or buffer name → how it is had from the file: a tensor, or an undefined one if the file
 /// has none. What it reads through get() counts as used.
@@ -57,6 +71,9 @@ struct LoadRules {
 /// Throws Error kModel listing by name every tensor that is missing, unknown or misshaped, that is integer or complex
 /// where ours is floating, or that has values that are not finite; the module is then partly loaded and not to be used.
 void load(torch::nn::Module& module, const StateDict& weights, const LoadRules& rules = {});
+
+/// How safetensors spell the tensor's dtype. Throws Error kOutput if they have none.
+std::string_view safetensors_dtype(const at::Tensor& tensor);
 
 /// The module's parameters and buffers as a safetensors file of `dtype` ("F32", "F16" or "BF16"; integers and
 /// booleans keep theirs), written atomically. Throws Error kOutput.

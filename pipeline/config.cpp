@@ -90,7 +90,10 @@ class YamlReader {
 
   json resolve(const ConfigKey& key, json value) const {
     if (key.type != ValueType::kPath || !value.is_string() || value.get_ref<const std::string&>().empty()) return value;
-    return (path_.parent_path() / value.get<std::string>()).lexically_normal().string();
+    const auto& text = value.get_ref<const std::string&>();
+    const fs::path resolved = (path_.parent_path() / text).lexically_normal();
+    if (key.or_name && text.find('/') == std::string::npos && text != "null" && !fs::exists(resolved)) return value;
+    return resolved.string();
   }
 
   const fs::path& path_;

@@ -22,6 +22,7 @@ struct ConfigKey {
   std::string description;                 ///< with units and range
   std::optional<double> minimum, maximum;  ///< inclusive, for numbers
   std::vector<std::string> choices;        ///< for strings; empty: any
+  bool or_name = false;                    ///< a path that may be the name of something known instead: kept as it is
 };
 
 /// Keys by section. The stages contribute theirs (stages/*/…_config.h); pipeline/ knows none of them.

@@ -30,38 +30,54 @@ std::vector<double> quantile_edges(const std::vector<float>& sorted, int count) 
   return edges;
 }
 
+void check_bin_count(std::span<const float> values, std::size_t size) {
+  if (size != values.size()) {
+    throw Error(ErrorCode::kUsage, "binning of {} values with an array of {}", values.size(), size);
+  }
+}
+
 }  // namespace
 
-void bin_expression(std::span<const float> values, int bins, std::span<float> out) {
-  if (bins < 3 || out.size() != values.size()) {
-    throw Error(ErrorCode::kUsage, "binning of {} values into {} bins and an array of {}", values.size(), bins,
-                out.size());
-  }
+BinRanges bin_ranges(std::span<const float> values, int bins) {
+  if (bins < 3) throw Error(ErrorCode::kUsage, "binning into {} bins; at least 3", bins);
   for (std::size_t i = 0; i < values.size(); ++i) {
     if (!std::isfinite(values[i])) {
       throw Error(ErrorCode::kBadInput, "expression of gene {} of the list is {}", i + 1, values[i]);
     }
   }
+  BinRanges ranges{{}, std::vector<int>(values.size()), std::vector<int>(values.size())};
   const bool skip_zeros = std::any_of(values.begin(), values.end(), [](float v) { return v <= 0; });
   std::vector<float> sorted;
   sorted.reserve(values.size());
   std::copy_if(values.begin(), values.end(), std::back_inserter(sorted),
                [&](float v) { return !skip_zeros || v != 0; });
-  if (sorted.empty()) {
-    std::fill(out.begin(), out.end(), 0.0f);
-    return;
-  }
+  if (sorted.empty()) return ranges;
   std::sort(sorted.begin(), sorted.end());
-  const std::vector<double> edges = quantile_edges(sorted, bins - 1);
+  ranges.edges = quantile_edges(sorted, bins - 1);
+  const auto count = [&](auto end) { return static_cast<int>(end - ranges.edges.begin()); };
   for (std::size_t i = 0; i < values.size(); ++i) {
     const double value = values[i];
-    if (skip_zeros && value == 0) {
-      out[i] = 0.0f;
-      continue;
-    }
-    const auto not_above = std::upper_bound(edges.begin(), edges.end(), value) - edges.begin();
-    const auto below = std::lower_bound(edges.begin(), edges.end(), value) - edges.begin();
-    out[i] = static_cast<float>((not_above + below + 1) / 2);
+    if (skip_zeros && value == 0) continue;
+    ranges.left[i] = count(std::upper_bound(ranges.edges.begin(), ranges.edges.end(), value));
+    ranges.right[i] = count(std::lower_bound(ranges.edges.begin(), ranges.edges.end(), value));
+  }
+  return ranges;
+}
+
+void bin_expression(std::span<const float> values, int bins, std::span<float> out) {
+  check_bin_count(values, out.size());
+  const BinRanges ranges = bin_ranges(values, bins);
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    out[i] = static_cast<float>((ranges.left[i] + ranges.right[i] + 1) / 2);
+  }
+}
+
+void bin_expression(std::span<const float> values, int bins, std::span<const double> uniforms, std::span<float> out) {
+  check_bin_count(values, out.size());
+  check_bin_count(values, uniforms.size());
+  const BinRanges ranges = bin_ranges(values, bins);
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    out[i] = static_cast<float>(std::ceil(uniforms[i] * (ranges.right[i] - ranges.left[i]) + ranges.left[i]));
   }
 }
 

@@ -3,6 +3,7 @@
 #include <torch/nn/init.h>
 #include <cmath>
 
+#include "models/checkpoint/name_map.h"
 #include "models/json_value.h"
 
 namespace vtissue::models {
@@ -11,7 +12,6 @@ namespace {
 namespace nn = torch::nn;
 
 constexpr double kCfNormEps = 1e-5;
-constexpr std::string_view kAttention = ".self_attn.";
 
 nn::LayerNorm cf_norm(int dim) { return nn::LayerNorm(nn::LayerNormOptions({dim}).eps(kCfNormEps)); }
 
@@ -112,14 +112,10 @@ at::Tensor CancerFoundationImpl::forward(const at::Tensor& ids, const at::Tensor
 }
 
 LoadRules cancerfoundation_load_rules(const StateDict& weights) {
+  static const NameMap kNested(
+      std::vector<NameRule>{{"encoder.layers.*.self_attn.", "encoder.layers.*.self_attn.self_attn."}});
   LoadRules rules;
-  if (weights.contains("encoder.layers.0.self_attn.self_attn.in_proj_weight")) {
-    rules.source = [](const StateDict& file, std::string name) {
-      const std::size_t position = name.find(kAttention);
-      if (position != std::string::npos) name.insert(position, kAttention.substr(0, kAttention.size() - 1));
-      return file.contains(name) ? file.get(name) : at::Tensor();
-    };
-  }
+  if (weights.contains("encoder.layers.0.self_attn.self_attn.in_proj_weight")) rules = kNested.load_rules();
   // Heads for training: whatever is not part of the encoder.
   rules.may_ignore = [](const std::string& name) {
     return !name.starts_with("gene_encoder.") && !name.starts_with("value_encoder.") && !name.starts_with("encoder.");

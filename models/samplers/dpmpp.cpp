@@ -1,103 +1,158 @@
+#include <algorithm>
 #include <cmath>
 
-#include "models/samplers/sampler.h"
-#include "models/samplers/steps.h"
+#include "core/error.h"
+#include "models/diffusion/schedule.h"
+#include "models/samplers/builder.h"
 
 namespace vtissue::models {
 namespace {
 
-constexpr int kTrainTimesteps = 1000;
-constexpr float kBetaStart = 1e-4f;
-constexpr float kBetaEnd = 2e-2f;
+using Store = Sampler::Update::Store;
 
-/// sigma(t) = sqrt((1 - ab_t) / ab_t) in float, as the reference has it: the running product is kept in double, but
-/// every ab_t is rounded.
-std::vector<float> training_sigmas() {
-  // PyTorch's linspace counts from both ends.
-  const float step = (kBetaEnd - kBetaStart) / (kTrainTimesteps - 1);
-  std::vector<float> sigmas(kTrainTimesteps);
-  double product = 1.0;
-  for (int t = 0; t < kTrainTimesteps; ++t) {
-    const float beta = t < kTrainTimesteps / 2 ? kBetaStart + step * static_cast<float>(t)
-                                               : kBetaEnd - step * static_cast<float>(kTrainTimesteps - 1 - t);
-    product *= 1.0f - beta;
-    const auto alpha_bar = static_cast<float>(product);
-    sigmas[static_cast<std::size_t>(t)] = std::sqrt((1.0f - alpha_bar) / alpha_bar);
+double alpha_of(double sigma) { return 1.0 / std::sqrt(1.0 + sigma * sigma); }
+
+/// A time of the solver: signal, noise and half the log of their ratio squared.
+struct Level {
+  double alpha;
+  double sigma;
+  double lambda;
+};
+
+Level level_of_ratio(double ratio) { return {alpha_of(ratio), ratio * alpha_of(ratio), -std::log(ratio)}; }
+
+/// From `now` to `next`; `before` is the time of the estimate in the history, null for a step of first order.
+Sampler::Update multistep(const Level& now, const Level& next, const Level* before, bool heun) {
+  Sampler::Update u;
+  u.alpha = static_cast<float>(now.alpha);
+  u.sigma = static_cast<float>(now.sigma);
+  u.store = Store::kEstimate;
+  const double h = next.lambda - now.lambda;
+  const double scale = -next.alpha * std::expm1(-h);
+  double difference = 0;  // coefficient of (x0 - previous x0)
+  if (before != nullptr) {
+    const double r = (now.lambda - before->lambda) / h;
+    const double weight = heun ? next.alpha * (std::expm1(-h) / h + 1) : 0.5 * scale;
+    difference = weight / r;
+    u.weight = static_cast<float>(weight);
+    u.inverse_r = static_cast<float>(1 / r);
   }
-  return sigmas;
+  u.base = static_cast<float>(scale);
+  u.x = static_cast<float>(next.sigma / now.sigma);
+  u.x0 = static_cast<float>(scale + difference);
+  u.history = static_cast<float>(-difference);
+  return u;
 }
 
-/// What a step is made of; x0 = (x - sigma * eps) / alpha, x <- a x + c0 x0 + c1 previous x0.
-struct Coefficients {
-  float alpha;
-  float sigma;
-  float a;
-  float c0;
-  float c1;
-};
+/// Noise zero: the limit of the formula is the estimate itself.
+Sampler::Update to_estimate(const Level& now) {
+  Sampler::Update u;
+  u.alpha = static_cast<float>(now.alpha);
+  u.sigma = static_cast<float>(now.sigma);
+  u.x = 0;
+  u.x0 = u.base = 1;
+  u.store = Store::kEstimate;
+  return u;
+}
 
-class Dpmpp2m final : public Sampler {
- public:
-  explicit Dpmpp2m(int steps) {
-    const std::vector<float> all = training_sigmas();
-    std::vector<float> sigmas;
-    // The step is computed first: k * 999 / N gives other timesteps for 92 values of N below 1,000.
-    const double spacing = static_cast<double>(kTrainTimesteps - 1) / steps;
-    for (int k = steps; k >= 1; --k) {
-      const double t = std::nearbyint(k * spacing);
-      timesteps_.push_back(t);
-      sigmas.push_back(all[static_cast<std::size_t>(t)]);
+/// [steps] timesteps from the noisiest, as diffusers' multistep scheduler has them.
+std::vector<int> scheduler_timesteps(const SamplerOptions& options) {
+  const int n = options.steps;
+  std::vector<int> result;
+  switch (resolve_spacing(options, {Spacing::kLinspace, Spacing::kLeading, Spacing::kTrailing})) {
+    case Spacing::kLeading: {
+      const int stride = kTrainTimesteps / (n + 1);
+      for (int k = n; k >= 1; --k) result.push_back(k * stride + options.steps_offset);
+      break;
     }
-    coefficients_.reserve(static_cast<std::size_t>(steps));
-    for (int i = 0; i < steps; ++i) coefficients_.push_back(coefficients(sigmas, i));
-  }
-
-  std::string_view name() const override { return "dpmpp"; }
-  std::span<const double> timesteps() const override { return timesteps_; }
-
-  void step(int i, std::span<float> x, std::span<const float> prediction, std::span<float> history) const override {
-    check_step(*this, i, x, prediction, history);
-    const Coefficients c = coefficients_[static_cast<std::size_t>(i)];
-    for (std::size_t k = 0; k < x.size(); ++k) {
-      const float x0 = (x[k] - c.sigma * prediction[k]) / c.alpha;
-      x[k] = c.a * x[k] + c.c0 * x0 + c.c1 * history[k];
-      history[k] = x0;
+    case Spacing::kTrailing: {
+      // As arange() sums up: start + k * (second - start).
+      const double stride = kTrainTimesteps - static_cast<double>(kTrainTimesteps) / n - kTrainTimesteps;
+      for (int k = 0; k < n; ++k) result.push_back(static_cast<int>(std::nearbyint(kTrainTimesteps + k * stride)) - 1);
+      break;
+    }
+    default: {
+      // The step is computed first: k * 999 / N gives other timesteps for 92 values of N below 1,000.
+      const double stride = static_cast<double>(kTrainTimesteps - 1) / n;
+      for (int k = n; k >= 1; --k) result.push_back(static_cast<int>(std::nearbyint(k * stride)));
     }
   }
-
- private:
-  static Coefficients coefficients(const std::vector<float>& sigmas, int i) {
-    const auto at = [&](int k) { return static_cast<double>(sigmas[static_cast<std::size_t>(k)]); };
-    const auto alpha = [](double sigma) { return 1.0 / std::sqrt(1.0 + sigma * sigma); };
-    const double now = at(i);
-    Coefficients c{};
-    c.alpha = static_cast<float>(alpha(now));
-    c.sigma = static_cast<float>(now * alpha(now));
-    if (i + 1 == static_cast<int>(sigmas.size())) {
-      // Sigma zero: the limit of the formula is the estimate itself.
-      c.c0 = 1.0f;
-      return c;
+  for (std::size_t i = 0; i < result.size(); ++i) {
+    if (result[i] < 0 || result[i] >= kTrainTimesteps || (i > 0 && result[i] >= result[i - 1])) {
+      throw Error(ErrorCode::kUsage, "{} steps with {} spacing and offset {} reach timestep {}; use fewer steps", n,
+                  to_string(options.spacing), options.steps_offset, result[i]);
     }
-    const double next = at(i + 1);
-    const double h = std::log(now) - std::log(next);  // lambda = -log(sigma)
-    const double scale = -alpha(next) * std::expm1(-h);
-    c.a = static_cast<float>(next * alpha(next) / (now * alpha(now)));
-    double extrapolation = 0.0;  // 0.5 / r0; the first step has no history
-    if (i > 0) extrapolation = 0.5 * h / (std::log(at(i - 1)) - std::log(now));
-    c.c0 = static_cast<float>(scale * (1.0 + extrapolation));
-    c.c1 = static_cast<float>(-scale * extrapolation);
-    return c;
   }
+  return result;
+}
 
-  std::vector<double> timesteps_;
-  std::vector<Coefficients> coefficients_;
-};
+/// log(alpha) of PixCell's continuous time: piecewise linear through ((i + 1) / 1000, log alpha_i).
+double continuous_log_alpha(const std::vector<double>& alpha_bar, double t) {
+  const double position = t * kTrainTimesteps - 1;
+  const int last = kTrainTimesteps - 2;
+  const int i = std::clamp(static_cast<int>(std::floor(position)), 0, last);
+  const auto log_alpha = [&](int k) { return 0.5 * std::log(alpha_bar[static_cast<std::size_t>(k)]); };
+  return log_alpha(i) + (position - i) * (log_alpha(i + 1) - log_alpha(i));
+}
 
 }  // namespace
 
-std::unique_ptr<Sampler> make_dpmpp_2m(int steps) {
-  check_step_count(steps, kTrainTimesteps);
-  return std::make_unique<Dpmpp2m>(steps);
+Sampler make_dpmpp(const SamplerOptions& options, bool heun) {
+  check_steps(options, kTrainTimesteps - 1);
+  const std::vector<int> timesteps = scheduler_timesteps(options);
+  const std::vector<float> alpha_bar = scheduler_alpha_bar();
+  std::vector<double> sigmas;
+  std::vector<Level> levels;
+  for (const int t : timesteps) {
+    const float ab = alpha_bar[static_cast<std::size_t>(t)];
+    sigmas.push_back(std::sqrt((1.0f - ab) / ab));
+    levels.push_back(level_of_ratio(sigmas.back()));
+  }
+  sigmas.push_back(0);
+  SamplerBuilder builder(options);
+  builder.history(1);
+  builder.sigmas(std::move(sigmas));
+  for (std::size_t i = 0; i < levels.size(); ++i) {
+    const Evaluation evaluation{.t = static_cast<double>(timesteps[i]), .step = static_cast<int>(i)};
+    const bool last = i + 1 == levels.size();
+    builder.add(evaluation, last ? to_estimate(levels[i])
+                                 : multistep(levels[i], levels[i + 1], i > 0 ? &levels[i - 1] : nullptr, heun));
+  }
+  return builder.build();
+}
+
+Sampler make_dpmpp_pixcell(const SamplerOptions& options) {
+  constexpr float kFirst = 1.0f;
+  constexpr float kLast = 1.0f / kTrainTimesteps;
+  check_steps(options, kTrainTimesteps);
+  resolve_spacing(options, {Spacing::kLinspace});
+  const std::vector<double> alpha_bar = diffusion_schedule().alpha_bar;
+  const int n = options.steps;
+  // In float32 and from both ends, as the reference's linspace.
+  const float stride = (kLast - kFirst) / static_cast<float>(n);
+  std::vector<float> times;
+  std::vector<Level> levels;
+  std::vector<double> sigmas;
+  for (int i = 0; i <= n; ++i) {
+    const float t =
+        i < (n + 1) / 2 ? kFirst + stride * static_cast<float>(i) : kLast - stride * static_cast<float>(n - i);
+    const double log_alpha = continuous_log_alpha(alpha_bar, t);
+    const double sigma = std::sqrt(-std::expm1(2 * log_alpha));
+    times.push_back(t);
+    levels.push_back({std::exp(log_alpha), sigma, log_alpha - std::log(sigma)});
+    sigmas.push_back(std::exp(-levels.back().lambda));
+  }
+  SamplerBuilder builder(options);
+  builder.history(1);
+  builder.sigmas(std::move(sigmas));
+  for (int i = 0; i < n; ++i) {
+    const auto k = static_cast<std::size_t>(i);
+    const double t = (times[k] - kLast) * static_cast<float>(kTrainTimesteps);
+    const bool first_order = i == 0 || i + 1 == n;
+    builder.add({.t = t, .step = i},
+                multistep(levels[k], levels[k + 1], first_order ? nullptr : &levels[k - 1], /*heun=*/false));
+  }
+  return builder.build();
 }
 
 }  // namespace vtissue::models

@@ -14,6 +14,11 @@ struct StmditConfig {
     kPma,   ///< pooling by multihead attention with learned seeds
     kNone   ///< every vector is a token
   };
+  /// Which attention Pool::kPma pools by.
+  enum class PmaForm {
+    kOwn,       ///< today's attention, then a feed-forward (models.md 1.2.3)
+    kReference  ///< the original Set Transformer's block (models/stmdit/set_transformer.h)
+  };
   enum class CrossAttention {
     kSeparate,  ///< an attention of its own after the one to the morphology
     kConcat     ///< gene tokens behind the morphology's in the same attention
@@ -37,15 +42,21 @@ struct StmditConfig {
   int latent_channels = 16;
   int latent_size = 32;  ///< side of a tile in latents, a multiple of patch
   int patch = 2;
-  double interpolation_scale = 0.5;  ///< of the position table (models.md 2.5)
-  bool learn_sigma = true;           ///< twice the channels out; the second half is the variance
+  double interpolation_scale = 0.5;            ///< of the position table (models.md 2.5)
+  double condition_interpolation_scale = 0.5;  ///< of the table of several condition tokens
+  bool learn_sigma = true;                     ///< twice the channels out; the second half is the variance
 
   int morphology_dim = 1536;
   int morphology_tokens = 1;  ///< a square number; PixCell-1024 has 16
   int gene_dim = 0;           ///< 0 without expression
   int gene_vectors = 1;       ///< rows of a tile's gene embedding: the cls, then the genes if wanted
   int pma_seeds = 16;
+  PmaForm pma_form = PmaForm::kOwn;
   bool gene_gate = false;  ///< tanh gate on the separate gene attention
+
+  /// With one condition token the cross-attention is a constant (models.md 2.4): to_out(to_v(token)). Equal to the full
+  /// attention to 1e-5; false computes the full one, whose bits are those of a network that has it.
+  bool one_token_shortcut = true;
 
   bool takes_genes() const { return adaln || xattn; }
   bool separate_attention() const { return xattn && cross_attention == CrossAttention::kSeparate; }

@@ -57,7 +57,10 @@ GenePathImpl::GenePathImpl(const StmditConfig& config) : pool_(config.pool), tok
   if (config.xattn) {
     in_norm_ = register_module("in_norm", gene_norm(config.gene_dim));
     in_proj_ = register_module("in_proj", nn::Linear(config.gene_dim, config.dim));
-    if (pool_ == StmditConfig::Pool::kPma) {
+    if (pool_ == StmditConfig::Pool::kPma && config.pma_form == StmditConfig::PmaForm::kReference) {
+      reference_pma_ =
+          register_module("pma", SetPooling(config.dim, pma_heads(config), config.pma_seeds, /*layer_norm=*/true));
+    } else if (pool_ == StmditConfig::Pool::kPma) {
       pma_ = register_module("pma", GenePma(config.dim, pma_heads(config), config.pma_seeds));
     }
     const int null_rows = pool_ == StmditConfig::Pool::kNone ? 1 : token_count_;
@@ -75,7 +78,8 @@ at::Tensor GenePathImpl::tokens(const at::Tensor& gene, const at::Tensor& has_ge
   const bool cls_only = pool_ == StmditConfig::Pool::kCls;
   at::Tensor tokens = in_proj_(in_norm_(cls_only ? gene.slice(1, 0, 1) : gene));
   if (pool_ == StmditConfig::Pool::kMean) tokens = tokens.mean(1, /*keepdim=*/true);
-  if (pool_ == StmditConfig::Pool::kPma) tokens = pma_(tokens);
+  if (!pma_.is_empty()) tokens = pma_(tokens);
+  if (!reference_pma_.is_empty()) tokens = reference_pma_(tokens);
   return at::where(has_gene.view({-1, 1, 1}), tokens, null_tokens_);
 }
 
@@ -89,9 +93,11 @@ at::Tensor GenePathImpl::time_shift(const at::Tensor& gene, const at::Tensor& ha
 void GenePathImpl::initialize(at::Generator generator) {
   const at::NoGradGuard no_grad;
   if (null_tokens_.defined()) null_tokens_.normal_(0, 0.02, generator);
-  if (!pma_.is_empty()) {
-    const double bound = std::sqrt(6.0 / static_cast<double>(pma_->seeds().size(1) + pma_->seeds().size(2)));
-    pma_->seeds().uniform_(-bound, bound, generator);
+  for (at::Tensor* seeds :
+       {pma_.is_empty() ? nullptr : &pma_->seeds(), reference_pma_.is_empty() ? nullptr : &reference_pma_->seeds()}) {
+    if (seeds == nullptr) continue;
+    const double bound = std::sqrt(6.0 / static_cast<double>(seeds->size(1) + seeds->size(2)));
+    seeds->uniform_(-bound, bound, generator);
   }
   if (null_vec_.defined()) {
     // As long as the unit vectors it stands for.

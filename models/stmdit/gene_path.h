@@ -1,6 +1,7 @@
 #pragma once
 
 #include "models/stmdit/config.h"
+#include "models/stmdit/set_transformer.h"
 #include "models/torch.h"
 
 namespace vtissue::models {
@@ -49,7 +50,8 @@ class GenePathImpl : public torch::nn::Module {
   torch::nn::LayerNorm in_norm_{nullptr};
   torch::nn::Linear in_proj_{nullptr};
   GenePma pma_{nullptr};
-  at::Tensor null_tokens_;  // [1, K, D]; [1, 1, D] for Pool::kNone
+  SetPooling reference_pma_{nullptr};  // registered as "pma" too: one or the other
+  at::Tensor null_tokens_;             // [1, K, D]; [1, 1, D] for Pool::kNone
   torch::nn::Linear adaln_in_{nullptr};
   torch::nn::Linear adaln_out_{nullptr};
   at::Tensor null_vec_;  // [1, g_dim]

@@ -69,8 +69,12 @@ class StmditInference {
                    const at::Tensor& x, const at::Tensor& context) const;
   at::Tensor position_table_for(std::int64_t rows, std::int64_t columns) const;
   StmditModulation modulation_of(const at::Tensor& t_emb) const;
-  bool one_token() const { return config_.morphology_tokens == 1 && !config_.concat_attention(); }
-  bool one_gene_token() const { return config_.separate_attention() && config_.gene_tokens() == 1; }
+  bool one_token() const {
+    return config_.one_token_shortcut && config_.morphology_tokens == 1 && !config_.concat_attention();
+  }
+  bool one_gene_token() const {
+    return config_.one_token_shortcut && config_.separate_attention() && config_.gene_tokens() == 1;
+  }
 
   StmditConfig config_;
   at::ScalarType dtype_;

@@ -24,8 +24,13 @@ at::Tensor plain_layer_norm(const at::Tensor& x) {
   return at::layer_norm(x, {x.size(-1)}, /*weight=*/{}, /*bias=*/{}, kLayerNormEps);
 }
 
-DitAttentionImpl::DitAttentionImpl(int dim, int heads)
-    : heads_(heads), to_q_(dim, dim), to_k_(dim, dim), to_v_(dim, dim), out_(dim, dim) {
+DitAttentionImpl::DitAttentionImpl(int dim, int heads, bool one_token_shortcut)
+    : heads_(heads),
+      one_token_shortcut_(one_token_shortcut),
+      to_q_(dim, dim),
+      to_k_(dim, dim),
+      to_v_(dim, dim),
+      out_(dim, dim) {
   register_module("to_q", to_q_);
   register_module("to_k", to_k_);
   register_module("to_v", to_v_);
@@ -33,7 +38,7 @@ DitAttentionImpl::DitAttentionImpl(int dim, int heads)
 }
 
 at::Tensor DitAttentionImpl::forward(const at::Tensor& x, const at::Tensor& context) {
-  if (context.size(1) == 1) return out_(to_v_(context));
+  if (one_token_shortcut_ && context.size(1) == 1) return out_(to_v_(context));
   const auto split = [&](const at::Tensor& h) {
     return h.view({h.size(0), h.size(1), heads_, h.size(2) / heads_}).transpose(1, 2);
   };

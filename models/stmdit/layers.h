@@ -12,14 +12,15 @@ at::Tensor plain_layer_norm(const at::Tensor& x);
 /// Multi-head attention with biases: to_q, to_k, to_v, to_out.0. For self-attention pass x twice.
 class DitAttentionImpl : public torch::nn::Module {
  public:
-  DitAttentionImpl(int dim, int heads);
-  /// x [B, T, D], context [B, S, D] → [B, T, D], or [B, 1, D] for S = 1: the softmax over one key is 1 for every query,
-  /// so the result is the same for all of them.
+  explicit DitAttentionImpl(int dim, int heads, bool one_token_shortcut = true);
+  /// x [B, T, D], context [B, S, D] → [B, T, D]; with the shortcut [B, 1, D] for S = 1: the softmax over one key is 1
+  /// for every query, so the result is the same for all of them.
   at::Tensor forward(const at::Tensor& x, const at::Tensor& context);
   torch::nn::Linear out() const { return out_; }
 
  private:
   int heads_;
+  bool one_token_shortcut_;
   torch::nn::Linear to_q_;
   torch::nn::Linear to_k_;
   torch::nn::Linear to_v_;

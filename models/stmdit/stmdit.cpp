@@ -51,13 +51,15 @@ void initialize_linears(nn::Module& module, const std::function<bool(std::string
 }  // namespace
 
 StmditBlockImpl::StmditBlockImpl(const StmditConfig& config)
-    : attn1_(config.dim, config.heads), attn2_(config.dim, config.heads), ff_(config.dim, config.mlp_hidden()) {
+    : attn1_(config.dim, config.heads),
+      attn2_(config.dim, config.heads, config.one_token_shortcut),
+      ff_(config.dim, config.mlp_hidden()) {
   scale_shift_table_ = register_parameter("scale_shift_table", at::zeros({6, config.dim}));
   register_module("attn1", attn1_);
   register_module("attn2", attn2_);
   register_module("ff", ff_);
   if (config.separate_attention()) {
-    ge_attn_ = register_module("ge_attn", DitAttention(config.dim, config.heads));
+    ge_attn_ = register_module("ge_attn", DitAttention(config.dim, config.heads, config.one_token_shortcut));
     if (config.gene_gate) ge_gate_ = register_parameter("ge_gate", at::zeros({config.dim}));
   }
 }
@@ -109,7 +111,7 @@ StmditImpl::StmditImpl(const StmditConfig& config) : config_(config) {
     const PositionGrid grid{.rows = side,
                             .columns = side,
                             .base = base,
-                            .interpolation = config.interpolation_scale,
+                            .interpolation = config.condition_interpolation_scale,
                             .phase = static_cast<double>(base / config.morphology_tokens)};
     y_pos_embed_ = register_module("y_pos_embed", std::make_shared<nn::Module>())
                        ->register_buffer("y_pos_embed", position_table(config.morphology_dim, grid).unsqueeze(0));

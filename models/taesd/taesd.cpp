@@ -1,7 +1,5 @@
 #include "models/taesd/taesd.h"
 
-#include <charconv>
-
 #include "models/json_value.h"
 
 namespace vtissue::models {
@@ -64,9 +62,33 @@ nn::Sequential make_decoder(const TaesdConfig& c) {
   return layers;
 }
 
+/// The config.json of diffusers' AutoencoderTiny.
+TaesdConfig parse_autoencoder_tiny(const nlohmann::json& config) {
+  TaesdConfig c;
+  c.latent_channels = json_int(config, "latent_channels", 1, 256, 4);
+  const std::vector<int> usual(4, c.width);
+  const auto widths = json_value<std::vector<int>>(config, "encoder_block_out_channels", usual);
+  c.width = widths.empty() ? 0 : widths.front();
+  if (c.width < 1 || c.width > 4096 || widths != std::vector<int>(4, c.width)) {
+    throw Error(ErrorCode::kModel, "config: \"encoder_block_out_channels\" is {}; expected four times one width",
+                nlohmann::json(widths).dump());
+  }
+  c.encoder_blocks = block_counts(config, "num_encoder_blocks", c.encoder_blocks);
+  c.decoder_blocks = block_counts(config, "num_decoder_blocks", c.decoder_blocks);
+  json_require(config, "decoder_block_out_channels", widths);
+  json_require(config, "in_channels", 3);
+  json_require(config, "out_channels", 3);
+  json_require(config, "act_fn", "relu");
+  json_require(config, "upsampling_scaling_factor", 2);
+  json_require(config, "scaling_factor", 1.0);
+  json_require(config, "shift_factor", 0.0);
+  return c;
+}
+
 }  // namespace
 
 TaesdConfig parse_taesd_config(const nlohmann::json& config) {
+  if (config.contains("_class_name") && !config.contains("width")) return parse_autoencoder_tiny(config);
   TaesdConfig c;
   c.latent_channels = json_int(config, "latent_channels", 1, 256, c.latent_channels);
   c.width = json_int(config, "width", 1, 4096, c.width);
@@ -101,26 +123,24 @@ at::Tensor TaesdImpl::encode(const at::Tensor& image) { return encoder->forward(
 
 at::Tensor TaesdImpl::decode(const at::Tensor& latent) { return decoder->forward(latent); }
 
-std::string taesd_diffusers_name(const std::string& name) {
-  constexpr std::string_view kEncoder = "encoder.";
-  constexpr std::string_view kDecoder = "decoder.";
-  if (name.starts_with(kEncoder)) return "encoder.layers." + name.substr(kEncoder.size());
-  if (!name.starts_with(kDecoder)) return name;
-  const std::size_t end = name.find('.', kDecoder.size());
-  int index = 0;
-  std::from_chars(name.data() + kDecoder.size(), name.data() + end, index);
-  return "decoder.layers." + std::to_string(index - 1) + name.substr(end);
+at::Tensor taesd_store_latent(const at::Tensor& raw) { return (raw / (2 * kLatentLimit) + 0.5).clamp(0, 1); }
+
+at::Tensor taesd_restore_latent(const at::Tensor& stored) { return (stored - 0.5) * (2 * kLatentLimit); }
+
+const NameMap& taesd_diffusers_names() {
+  static const NameMap kNames = [] {
+    constexpr int kMaxLayers = 4 * 64 + 16;  // what block_counts() allows, and the layers between
+    std::vector<NameRule> rules = {{"encoder.*.", "encoder.layers.*."}};
+    for (int i = 1; i <= kMaxLayers; ++i) {
+      rules.push_back({fmt::format("decoder.{}.", i), fmt::format("decoder.layers.{}.", i - 1)});
+    }
+    return NameMap(std::move(rules));
+  }();
+  return kNames;
 }
 
 LoadRules taesd_load_rules(const StateDict& weights) {
-  LoadRules rules;
-  if (weights.contains("encoder.layers.0.weight")) {
-    rules.source = [](const StateDict& file, const std::string& ours) {
-      const std::string name = taesd_diffusers_name(ours);
-      return file.contains(name) ? file.get(name) : at::Tensor();
-    };
-  }
-  return rules;
+  return weights.contains("encoder.layers.0.weight") ? taesd_diffusers_names().load_rules() : LoadRules();
 }
 
 }  // namespace vtissue::models

@@ -4,7 +4,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
-#include "models/state_dict.h"
+#include "models/checkpoint/name_map.h"
 #include "models/torch.h"
 
 namespace vtissue::models {
@@ -18,8 +18,9 @@ struct TaesdConfig {
   bool pooled_mid = false;                        ///< FLUX.2's normalised side path in the blocks at 1/8
 };
 
-/// Reads our config.json's keys: latent_channels, width, encoder_blocks, decoder_blocks, pooled_mid. Throws Error
-/// kModel for a value out of range or of the wrong type.
+/// Reads our config.json's keys: latent_channels, width, encoder_blocks, decoder_blocks, pooled_mid; or those of
+/// diffusers' AutoencoderTiny. Throws Error kModel for a value out of range or of the wrong type, and for an
+/// AutoencoderTiny of another build.
 TaesdConfig parse_taesd_config(const nlohmann::json& config);
 
 /// Three convolutions and a skip; with `pooled` a normalised 1x1 side path is added to the input first.
@@ -55,8 +56,12 @@ class TaesdImpl : public torch::nn::Module {
 };
 TORCH_MODULE(Taesd);
 
-/// Our parameter name → the name in a diffusers AutoencoderTiny file, whose decoder does not count the clamp.
-std::string taesd_diffusers_name(const std::string& name);
+/// Latents as they are stored in 8-bit images: [-3, 3] → [0, 1], clamped (models.md 3.5); and back.
+at::Tensor taesd_store_latent(const at::Tensor& raw);
+at::Tensor taesd_restore_latent(const at::Tensor& stored);
+
+/// From our names to those of a diffusers AutoencoderTiny file, whose decoder does not count the clamp.
+const NameMap& taesd_diffusers_names();
 
 /// Reads either layout, chosen by the names the file has.
 LoadRules taesd_load_rules(const StateDict& weights);

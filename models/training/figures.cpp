@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "core/atomic_file.h"
+#include "models/metrics.h"
 
 namespace vtissue::models::training {
 namespace {
@@ -17,7 +18,10 @@ double difference_energy(const at::Tensor& image) {
 }  // namespace
 
 double psnr(const at::Tensor& image, const at::Tensor& reference) {
-  return -10.0 * std::log10((image.clamp(0, 1) - reference).square().mean(at::kDouble).item<double>());
+  const at::Tensor a = image.clamp(0, 1).to(at::kFloat).contiguous();
+  const at::Tensor b = reference.to(at::kFloat).contiguous();
+  return models::psnr({a.const_data_ptr<float>(), static_cast<std::size_t>(a.numel())},
+                      {b.const_data_ptr<float>(), static_cast<std::size_t>(b.numel())});
 }
 
 double gradient_energy_ratio(const at::Tensor& image, const at::Tensor& reference) {
@@ -25,11 +29,11 @@ double gradient_energy_ratio(const at::Tensor& image, const at::Tensor& referenc
 }
 
 std::vector<double> pearson_by_column(const at::Tensor& a, const at::Tensor& b) {
-  const at::Tensor x = a.to(at::kDouble) - a.mean(0, false, at::kDouble);
-  const at::Tensor y = b.to(at::kDouble) - b.mean(0, false, at::kDouble);
-  const at::Tensor scale = (x.square().sum(0) * y.square().sum(0)).sqrt();
-  const at::Tensor r = at::where(scale > 0, (x * y).sum(0) / scale, at::zeros_like(scale)).contiguous();
-  return {r.const_data_ptr<double>(), r.const_data_ptr<double>() + r.numel()};
+  const at::Tensor x = a.to(at::kDouble).contiguous();
+  const at::Tensor y = b.to(at::kDouble).contiguous();
+  return models::pearson_by_column({x.const_data_ptr<double>(), static_cast<std::size_t>(x.numel())},
+                                   {y.const_data_ptr<double>(), static_cast<std::size_t>(y.numel())},
+                                   static_cast<int>(x.size(1)));
 }
 
 double median(std::vector<double> values) {

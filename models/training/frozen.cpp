@@ -39,8 +39,8 @@ FrozenEncoder FrozenEncoder::open(const std::filesystem::path& path) {
   encoder.vit->eval();
   encoder.px = config.image_px;
   encoder.dim = config.dim;
-  encoder.mean_ = at::tensor(at::ArrayRef<float>(config.mean.data(), 3)).view({1, 3, 1, 1});
-  encoder.std_ = at::tensor(at::ArrayRef<float>(config.std.data(), 3)).view({1, 3, 1, 1});
+  encoder.mean_ = at::tensor(at::ArrayRef<float>(config.preprocessing.mean.data(), 3)).view({1, 3, 1, 1});
+  encoder.std_ = at::tensor(at::ArrayRef<float>(config.preprocessing.std.data(), 3)).view({1, 3, 1, 1});
   return encoder;
 }
 

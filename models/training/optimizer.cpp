@@ -16,6 +16,7 @@ double learning_rate(const OptimizerConfig& config, std::int64_t step) {
 }
 
 double ema_decay(const OptimizerConfig& config, std::int64_t step) {
+  if (!config.ema_ramp) return config.ema;
   return std::min(config.ema, (1.0 + static_cast<double>(step)) / (10.0 + static_cast<double>(step)));
 }
 
@@ -29,7 +30,7 @@ Optimizer::Optimizer(torch::nn::Module& module, const OptimizerConfig& config) :
     slot.average = slot.weight.detach().clone();
     slot.moment1 = at::zeros_like(slot.weight);
     slot.moment2 = at::zeros_like(slot.weight);
-    slot.decays = slot.weight.dim() >= 2;
+    slot.decays = config.decay_vectors || slot.weight.dim() >= 2;
     slots_.push_back(std::move(slot));
   }
 }

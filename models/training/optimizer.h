@@ -17,9 +17,11 @@ struct OptimizerConfig {
   double beta1 = 0.9;
   double beta2 = 0.999;
   double eps = 1e-8;
-  double weight_decay = 0.01;  ///< decoupled; only on tensors of two dimensions and more
+  double weight_decay = 0.01;  ///< decoupled
+  bool decay_vectors = false;  ///< weight decay on tensors of fewer than two dimensions too: biases and norms
   double clip = 1.0;           ///< on the norm of all gradients; 0: none
-  double ema = 0.999;          ///< reached by the ramp min(ema, (1 + step) / (10 + step))
+  double ema = 0.999;          ///< decay of the average
+  bool ema_ramp = true;        ///< reached by the ramp min(ema, (1 + step) / (10 + step)); false: from the first step
 };
 
 /// The learning rate of a step, counted from 0.

@@ -105,8 +105,8 @@ class EncoderTask : public TrainingTask {
         net_(vit, config_.projection),
         sampler_(set, Split::kTrain, px_, config_.min_tissue),
         held_out_(set, Split::kValidation, px_, config_.min_tissue),
-        mean_(at::tensor(at::ArrayRef<float>(vit.mean.data(), 3)).view({1, 3, 1, 1})),
-        std_(at::tensor(at::ArrayRef<float>(vit.std.data(), 3)).view({1, 3, 1, 1})) {}
+        mean_(at::tensor(at::ArrayRef<float>(vit.preprocessing.mean.data(), 3)).view({1, 3, 1, 1})),
+        std_(at::tensor(at::ArrayRef<float>(vit.preprocessing.std.data(), 3)).view({1, 3, 1, 1})) {}
 
   torch::nn::Module& module() override { return *net_; }
   const Vit& vit() const { return net_->vit; }

@@ -1,8 +1,8 @@
 #include "models/vit/vit.h"
 
-#include <cmath>
+#include <vector>
 
-#include "models/json_value.h"
+#include "core/error.h"
 
 namespace vtissue::models {
 namespace {
@@ -15,107 +15,7 @@ nn::LayerNorm layer_norm(const VitConfig& c) {
   return nn::LayerNorm(nn::LayerNormOptions({c.dim}).eps(c.layer_norm_eps));
 }
 
-/// The architectures of timm that the checkpoints name; "model_args" change them.
-VitConfig timm_base(const std::string& architecture) {
-  VitConfig c;
-  if (architecture == "vit_base_patch16_224") {
-    c.dim = 768, c.depth = 12, c.heads = 12;
-  } else if (architecture == "vit_large_patch16_224") {
-    c.dim = 1024, c.depth = 24, c.heads = 16;
-  } else if (architecture == "vit_giant_patch14_224") {
-    c.patch_px = 14, c.dim = 1408, c.depth = 40, c.heads = 16;
-  } else if (architecture == "vit_giant_patch14_reg4_dinov2") {
-    c.image_px = 518, c.patch_px = 14, c.dim = 1536, c.depth = 40, c.heads = 24;
-    c.mlp = VitConfig::Mlp::kSwiGlu, c.registers = 4, c.class_token_in_table = false;
-  } else {
-    throw Error(ErrorCode::kModel,
-                "config: \"architecture\" is \"{}\"; known are \"vit\" and timm's vit_base_patch16_224, "
-                "vit_large_patch16_224, vit_giant_patch14_224, vit_giant_patch14_reg4_dinov2",
-                architecture);
-  }
-  c.layer_scale = architecture == "vit_giant_patch14_reg4_dinov2";
-  return c;
-}
-
-double timm_mlp_ratio(const std::string& architecture) {
-  if (architecture == "vit_giant_patch14_224") return 48.0 / 11;
-  if (architecture == "vit_giant_patch14_reg4_dinov2") return 2.66667 * 2;
-  return 4;
-}
-
-VitConfig::Mlp mlp_kind(const std::string& name) {
-  if (name == "gelu" || name == "Mlp") return VitConfig::Mlp::kGelu;
-  if (name == "swiglu" || name == "SwiGLUPacked") return VitConfig::Mlp::kSwiGlu;
-  throw Error(ErrorCode::kModel, "config: the MLP is \"{}\"; expected \"gelu\" or \"swiglu\"", name);
-}
-
-void read_channels(const nlohmann::json& config, const std::string& key, float low, std::array<float, 3>& out) {
-  const auto values = json_value<std::vector<float>>(config, key, std::vector<float>(out.begin(), out.end()));
-  if (values.size() != 3)
-    throw Error(ErrorCode::kModel, "config: \"{}\" has {} entries; expected 3", key, values.size());
-  for (std::size_t i = 0; i < 3; ++i) {
-    if (!(values[i] >= low && std::isfinite(values[i]))) {
-      throw Error(ErrorCode::kModel, "config: \"{}\" holds {}; expected at least {}", key, values[i], low);
-    }
-    out[i] = values[i];
-  }
-}
-
-void check(const VitConfig& c) {
-  if (c.image_px % c.patch_px != 0) {
-    throw Error(ErrorCode::kModel, "config: an image of {} px is no multiple of the patch's {} px", c.image_px,
-                c.patch_px);
-  }
-  if (c.dim % c.heads != 0) throw Error(ErrorCode::kModel, "config: dim {} is no multiple of {} heads", c.dim, c.heads);
-  if (c.mlp_hidden < 1 || (c.mlp == VitConfig::Mlp::kSwiGlu && c.mlp_hidden % 2 != 0)) {
-    throw Error(ErrorCode::kModel, "config: the MLP's hidden width {} must be positive, for SwiGLU even", c.mlp_hidden);
-  }
-}
-
-VitConfig parse_timm(const nlohmann::json& config, const std::string& architecture) {
-  VitConfig c = timm_base(architecture);
-  const nlohmann::json args = json_object(config, "model_args");
-  c.image_px = json_int(args, "img_size", 1, 16384, c.image_px);
-  c.patch_px = json_int(args, "patch_size", 1, 1024, c.patch_px);
-  c.dim = json_int(args, "embed_dim", 1, 65536, c.dim);
-  c.depth = json_int(args, "depth", 1, 1000, c.depth);
-  c.heads = json_int(args, "num_heads", 1, 1000, c.heads);
-  c.registers = json_int(args, "reg_tokens", 0, 1000, c.registers);
-  if (args.contains("init_values")) c.layer_scale = !args["init_values"].is_null();
-  if (json_value<bool>(args, "no_embed_class", !c.class_token_in_table)) c.class_token_in_table = false;
-  if (args.contains("mlp_layer")) c.mlp = mlp_kind(json_value<std::string>(args, "mlp_layer"));
-  // Truncated, as timm does: 1536 * 5.33334 gives 8192.
-  c.mlp_hidden = static_cast<int>(c.dim * json_double(args, "mlp_ratio", 0.01, 100, timm_mlp_ratio(architecture)));
-  const nlohmann::json preprocessing = json_object(config, "pretrained_cfg");
-  read_channels(preprocessing, "mean", 0.0f, c.mean);
-  read_channels(preprocessing, "std", 1e-6f, c.std);
-  check(c);
-  return c;
-}
-
 }  // namespace
-
-VitConfig parse_vit_config(const nlohmann::json& config) {
-  const auto architecture = json_value<std::string>(config, "architecture");
-  if (architecture != "vit") return parse_timm(config, architecture);
-  VitConfig c;
-  c.image_px = json_int(config, "image_px", 1, 16384);
-  c.patch_px = json_int(config, "patch_px", 1, 1024);
-  c.dim = json_int(config, "dim", 1, 65536);
-  c.depth = json_int(config, "depth", 1, 1000);
-  c.heads = json_int(config, "heads", 1, 1000);
-  c.mlp = mlp_kind(json_value<std::string>(config, "mlp", std::string("gelu")));
-  c.mlp_hidden = static_cast<int>(c.dim * json_double(config, "mlp_ratio", 0.01, 100, 4.0));
-  c.layer_scale = json_value<bool>(config, "layer_scale", c.layer_scale);
-  c.layer_scale_init = json_double(config, "layer_scale_init", 0, 100, c.layer_scale_init);
-  c.class_token_in_table = json_value<bool>(config, "class_token_in_table", c.class_token_in_table);
-  c.registers = json_int(config, "registers", 0, 1000, c.registers);
-  c.layer_norm_eps = json_double(config, "layer_norm_eps", 0, 1, c.layer_norm_eps);
-  read_channels(config, "mean", 0.0f, c.mean);
-  read_channels(config, "std", 1e-6f, c.std);
-  check(c);
-  return c;
-}
 
 VitAttentionImpl::VitAttentionImpl(const VitConfig& config)
     : heads_(config.heads),
@@ -205,7 +105,7 @@ at::Tensor VitImpl::position_table(std::int64_t rows, std::int64_t columns) cons
   return prefix == 0 ? resized : at::cat({pos_embed_.slice(1, 0, prefix), resized}, 1);
 }
 
-at::Tensor VitImpl::tokens(const at::Tensor& image) {
+at::Tensor VitImpl::embed(const at::Tensor& image) {
   if (image.size(2) % config_.patch_px != 0 || image.size(3) % config_.patch_px != 0) {
     throw Error(ErrorCode::kModel, "an image of {} x {} px is no multiple of the network's patch of {} px",
                 image.size(3), image.size(2), config_.patch_px);
@@ -223,7 +123,11 @@ at::Tensor VitImpl::tokens(const at::Tensor& image) {
     x = x + table;
   }
   parts.push_back(x);
-  x = at::cat(parts, 1);
+  return at::cat(parts, 1);
+}
+
+at::Tensor VitImpl::tokens(const at::Tensor& image) {
+  at::Tensor x = embed(image);
   for (const auto& block : *blocks_) x = block->as<VitBlock>()->forward(x);
   return norm_(x);
 }

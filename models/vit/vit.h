@@ -1,14 +1,15 @@
 #pragma once
 
-#include <array>
 #include <nlohmann/json_fwd.hpp>
 #include <vector>
 
+#include "models/preprocess.h"
+#include "models/state_dict.h"
 #include "models/torch.h"
 
 namespace vtissue::models {
 
-/// Sizes of a vision transformer with timm's names: UNI, UNI2-h, H-optimus-0 and our own (models.md 4.1 to 4.3).
+/// Sizes of a vision transformer: UNI, UNI2-h, H-optimus-0, Phikon and our own (models.md 4.1 to 4.4).
 struct VitConfig {
   enum class Mlp {
     kGelu,   ///< fc2(gelu(fc1(x))), exact GELU
@@ -28,15 +29,18 @@ struct VitConfig {
   int registers = 0;
   double layer_norm_eps = 1e-6;
 
-  // Preprocessing of the images.
-  std::array<float, 3> mean{0.485f, 0.456f, 0.406f};
-  std::array<float, 3> std{0.229f, 0.224f, 0.225f};
+  Preprocessing preprocessing;
 };
 
-/// Reads a config.json: ours (architecture "vit") or one of timm's ("architecture", "model_args",
-/// "pretrained_cfg"), as it lies beside UNI, UNI2-h or H-optimus-0. Throws Error kModel for an architecture not
-/// known or a value out of range.
+/// Reads a config.json: ours (architecture "vit"); one of timm's ("architecture", "model_args", "pretrained_cfg"), as
+/// it lies beside UNI, UNI2-h or H-optimus-0; or the one of transformers' ViTModel ("model_type": "vit"), as beside
+/// Phikon. Throws Error kModel for an architecture not known, a value out of range, and for anything of the latter two
+/// that would change the network and is not computed here.
 VitConfig parse_vit_config(const nlohmann::json& config);
+
+/// Reads what transformers' preprocessor_config.json says of resizing and normalisation into `preprocessing`. Throws
+/// Error kModel for what is not done here.
+void parse_image_processor(const nlohmann::json& config, Preprocessing& preprocessing);
 
 class VitAttentionImpl : public torch::nn::Module {
  public:
@@ -100,6 +104,9 @@ class VitImpl : public torch::nn::Module {
   /// [B, 1 + registers + patches, D]: class token, registers, patches by row.
   at::Tensor tokens(const at::Tensor& image);
 
+  /// What the first block sees: tokens before any block, with their positions.
+  at::Tensor embed(const at::Tensor& image);
+
   /// The class token of tokens(): [B, D].
   at::Tensor forward(const at::Tensor& image) { return tokens(image).select(1, 0); }
 
@@ -115,5 +122,8 @@ class VitImpl : public torch::nn::Module {
   torch::nn::LayerNorm norm_{nullptr};
 };
 TORCH_MODULE(Vit);
+
+/// Reads timm's names or those of transformers' ViTModel (models.md 4.4), chosen by the names the file has.
+LoadRules vit_load_rules(const StateDict& weights);
 
 }  // namespace vtissue::models

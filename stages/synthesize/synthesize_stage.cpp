@@ -29,13 +29,37 @@ struct SynthesisChunk {
   ConditionRows conditions;
 };
 
-std::string_view resolve_sampler(const SynthesizeOptions& options, const models::Denoiser& denoiser) {
-  const std::string_view fitting = denoiser.predicts_velocity() ? "flow" : "dpmpp";
-  if (options.sampler != "auto" && options.sampler != fitting) {
-    throw Error(ErrorCode::kUsage, "synthesize.sampler is {}, but {} predicts {}: use {} or auto", options.sampler,
-                denoiser.info().name, denoiser.predicts_velocity() ? "velocity" : "epsilon", fitting);
+models::Sampler resolve_sampler(const SynthesizeOptions& options, const models::Denoiser& denoiser) {
+  const bool velocity = denoiser.predicts_velocity();
+  std::string name = options.sampler;
+  if (name == "auto") name = velocity ? "flow" : "dpmpp";
+  models::Sampler sampler =
+      models::make_sampler({.name = name, .steps = options.steps, .spacing = options.spacing, .shift = options.shift});
+  if (sampler.predicts_velocity() != velocity) {
+    throw Error(ErrorCode::kUsage, "synthesize.sampler is {}, but {} predicts {}: use auto, {}", name,
+                denoiser.info().name, velocity ? "velocity" : "epsilon",
+                velocity ? "flow or flow_heun" : "dpmpp or another sampler for epsilon");
   }
-  return fitting;
+  if (sampler.needs_variance() && !denoiser.predicts_variance()) {
+    throw Error(ErrorCode::kUsage, "synthesize.sampler is {}, but {} predicts no variance: use dpmpp or ddim", name,
+                denoiser.info().name);
+  }
+  return sampler;
+}
+
+std::string_view form_name(models::Guidance::Form form) {
+  using Form = models::Guidance::Form;
+  switch (form) {
+    case Form::kMorphologyFirst:
+      return "morphology_first";
+    case Form::kGeneFirst:
+      return "gene_first";
+    case Form::kOrdinary:
+      return "ordinary";
+    case Form::kExpressionOnly:
+      return "expression_only";
+  }
+  return "?";
 }
 
 std::optional<fs::path> bound(const pipeline::Bindings& bindings, std::string_view name) {
@@ -57,8 +81,8 @@ Box<Latent> latent_box(TileCell cell, int size) {
 }  // namespace
 
 SynthesizeStage::SynthesizeStage(SynthesizeOptions options, std::shared_ptr<const models::Denoiser> denoiser)
-    : options_(std::move(options)), denoiser_(std::move(denoiser)) {
-  options_.sampler = resolve_sampler(options_, *denoiser_);
+    : options_(std::move(options)), denoiser_(std::move(denoiser)), sampler_(resolve_sampler(options_, *denoiser_)) {
+  options_.sampler = sampler_.name();
   const int model_px = denoiser_->latent_size() * kLatentFactor;
   if (options_.tile_px == 0) options_.tile_px = model_px;
   if (options_.tile_px != model_px) {
@@ -68,7 +92,6 @@ SynthesizeStage::SynthesizeStage(SynthesizeOptions options, std::shared_ptr<cons
                 options_.tile_px, denoiser_->info().name, denoiser_->latent_size(), denoiser_->latent_size(), model_px,
                 model_px);
   }
-  if (options_.steps < 1) throw Error(ErrorCode::kUsage, "synthesize.steps is {}, at least 1", options_.steps);
 }
 
 std::vector<pipeline::Port> SynthesizeStage::inputs() const {
@@ -87,16 +110,20 @@ std::size_t SynthesizeStage::rows_per_chunk() const {
 }
 
 nlohmann::json SynthesizeStage::identity() const {
-  const bool gene_first = options_.guidance.form == models::Guidance::Form::kGeneFirst;
+  const models::Guidance& guidance = options_.guidance;
   return {{"mode", "independent"},
           {"tile_px", options_.tile_px},
           {"seed", options_.seed},
           {"steps", options_.steps},
           {"sampler", options_.sampler},
+          {"spacing", models::to_string(options_.spacing)},
+          {"shift", options_.shift},
           {"guidance",
-           {{"form", gene_first ? "gene_first" : "morphology_first"},
-            {"morphology", options_.guidance.morphology},
-            {"gene", options_.guidance.gene}}},
+           {{"form", form_name(guidance.form)},
+            {"morphology", guidance.morphology},
+            {"gene", guidance.gene},
+            {"morphology_interval", {guidance.morphology_interval.low, guidance.morphology_interval.high}},
+            {"gene_interval", {guidance.gene_interval.low, guidance.gene_interval.high}}}},
           {"chunk_tiles", rows_per_chunk()},
           {"denoiser", {{"sha256", denoiser_->info().sha256}, {"micro_batch", denoiser_->info().micro_batch}}},
           {"numerics_class", options_.numerics_class}};
@@ -141,7 +168,9 @@ void SynthesizeStage::run(const pipeline::Bindings& inputs, const pipeline::Bind
   const std::size_t per_tile = values_per_tile();
   const int size = denoiser_->latent_size();
   const int channels = denoiser_->latent_channels();
-  const std::unique_ptr<models::Sampler> sampler = models::make_sampler(options_.sampler, options_.steps);
+  const auto draw = [&](TileCell cell, std::uint32_t index, std::span<float> out) {
+    models::latent_noise(options_.seed, index, latent_box(cell, size), channels, out);
+  };
   ctx.set_total(static_cast<std::int64_t>(cells.size()), "tiles");
 
   pipeline::for_each_chunk<SynthesisChunk>(
@@ -150,20 +179,31 @@ void SynthesizeStage::run(const pipeline::Bindings& inputs, const pipeline::Bind
         const std::size_t n = chunks.size(id);
         SynthesisChunk chunk{n, std::vector<float>(n * per_tile), conditions.read(chunks.first(id), n)};
         for (std::size_t i = 0; i < n; ++i) {
-          models::latent_noise(options_.seed, kInitialDraw, latent_box(cells[chunks.first(id) + i], size), channels,
-                               std::span(chunk.x).subspan(i * per_tile, per_tile));
+          draw(cells[chunks.first(id) + i], kInitialDraw, std::span(chunk.x).subspan(i * per_tile, per_tile));
         }
         return chunk;
       },
       [&](std::uint64_t id, SynthesisChunk& chunk) {
-        std::vector<float> prediction(chunk.x.size());
-        std::vector<float> history(chunk.x.size());
-        const auto timesteps = sampler->timesteps();
+        const auto values = [&](bool wanted) { return std::vector<float>(wanted ? chunk.x.size() : 0); };
+        std::vector<float> prediction = values(true);
+        std::vector<float> history = values(sampler_.history_planes() >= 1);
+        std::vector<float> history2 = values(sampler_.history_planes() >= 2);
+        std::vector<float> variance = values(sampler_.needs_variance());
+        std::vector<float> noise = values(sampler_.needs_variance());
         const auto prepared = denoiser_->prepare(static_cast<int>(chunk.n), chunk.conditions.view());
-        for (int step = 0; step < options_.steps; ++step) {
-          denoiser_->predict_prepared(chunk.x, timesteps[static_cast<std::size_t>(step)], *prepared, options_.guidance,
-                                      prediction);
-          sampler->step(step, chunk.x, prediction, history);
+        const auto evaluations = sampler_.evaluations();
+        for (int e = 0; e < static_cast<int>(evaluations.size()); ++e) {
+          const models::Evaluation& evaluation = evaluations[static_cast<std::size_t>(e)];
+          denoiser_->predict_prepared(chunk.x, evaluation.t, *prepared, options_.guidance, prediction, variance);
+          for (std::size_t i = 0; evaluation.draw != 0 && i < chunk.n; ++i) {
+            draw(cells[chunks.first(id) + i], evaluation.draw, std::span(noise).subspan(i * per_tile, per_tile));
+          }
+          sampler_.update(e, {.x = chunk.x,
+                              .prediction = prediction,
+                              .history = history,
+                              .history2 = history2,
+                              .noise = noise,
+                              .variance = variance});
         }
         for (std::size_t k = 0; k < chunk.x.size(); ++k) {
           if (std::abs(chunk.x[k]) <= kLargestHalf) continue;  // also false for NaN

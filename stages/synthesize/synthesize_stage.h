@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "models/engines.h"
+#include "models/samplers/sampler.h"
 #include "pipeline/stage.h"
 
 namespace vtissue::stages {
@@ -20,7 +21,9 @@ enum class SynthesisMode {
 struct SynthesizeOptions {
   std::uint64_t seed = 0;
   int steps = 20;                ///< 1..1000
-  std::string sampler = "auto";  ///< "auto", "flow" or "dpmpp"; auto: flow where the model predicts velocity
+  std::string sampler = "auto";  ///< a name of models::make_sampler(); auto: flow where the model predicts velocity
+  models::Spacing spacing = models::Spacing::kAuto;  ///< of the sampler's steps
+  double shift = 1;                                  ///< of the flow samplers' times
   models::Guidance guidance;
   SynthesisMode mode = SynthesisMode::kIndependent;
   int tile_px = 0;             ///< side of a tile in pixels; 0: 8 times the model's latent_size()
@@ -33,7 +36,8 @@ struct SynthesizeOptions {
 /// condition is the model's null; likewise for morphology.
 class SynthesizeStage : public pipeline::Stage {
  public:
-  /// Throws Error kUsage: a sampler for the other kind of prediction, or tile_px that is not the model's.
+  /// Throws Error kUsage: a sampler for another kind of prediction, sampler options that do not fit it, or tile_px that
+  /// is not the model's.
   SynthesizeStage(SynthesizeOptions options, std::shared_ptr<const models::Denoiser> denoiser);
 
   std::string_view name() const override { return "synthesize"; }
@@ -56,6 +60,7 @@ class SynthesizeStage : public pipeline::Stage {
 
   SynthesizeOptions options_;
   std::shared_ptr<const models::Denoiser> denoiser_;
+  models::Sampler sampler_;
 };
 
 }  // namespace vtissue::stages

@@ -1,10 +1,13 @@
 #include "models/cancerfoundation/cancerfoundation.h"
 
+#include <algorithm>
 #include <cmath>
+#include <fstream>
 #include <limits>
 
 #include "core/safetensors.h"
 #include "models/cancerfoundation/binning.h"
+#include "models/cancerfoundation/vocabulary.h"
 #include "tests/models/golden.h"
 
 namespace vtissue::models {
@@ -36,6 +39,45 @@ TEST(CancerFoundation, EncodesWithPaddingAsTheOriginal) {
   const at::Tensor cls = hidden.select(1, 0);
   expect_close(cls, io.get("enc/cls"), kTolerance);
   expect_close(cls / cls.norm(2, 1, true), io.get("enc/cls_l2"), kTolerance);
+}
+
+TEST(CancerFoundation, EmbeddingsAndFirstLayerAgree) {
+  const torch::NoGradGuard no_grad;
+  const StateDict io = golden("cancerfoundation/io.safetensors");
+  CancerFoundation network = load_golden();
+  auto modules = network->named_modules();
+  const at::Tensor genes = modules["gene_encoder"]->as<CfGeneEncoder>()->forward(io.get("enc/gene"));
+  const at::Tensor values = modules["value_encoder"]->as<CfValueEncoder>()->forward(io.get("enc/expr"));
+  expect_close(genes, io.get("enc/gene_embedding"), kTolerance);
+  expect_close(values, io.get("enc/value_embedding"), kTolerance);
+  const at::Tensor valid = io.get("enc/pad_mask").logical_not();
+  const at::Tensor mask = valid.unsqueeze(1).unsqueeze(1);
+  const at::Tensor first = modules["encoder.layers.0"]->as<CfLayer>()->forward(genes + values, mask);
+  expect_close(first * valid.unsqueeze(-1), io.get("enc/layer0_valid_rows"), kTolerance);
+}
+
+// The vocabulary as it is published: case matters, and what is not there is not found.
+TEST(CancerFoundation, PublishedVocabularyIsRead) {
+  const auto path = data_path("genes/vocab.json");
+  if (!path) GTEST_SKIP() << "VTISSUE_DATA has no genes/vocab.json";
+  std::ifstream in(*path);
+  const CfVocabulary vocabulary = parse_cf_vocabulary(nlohmann::json::parse(in));
+  const nlohmann::json expected = golden_json("cancerfoundation/real_vocab.json");
+  EXPECT_EQ(vocabulary.size(), expected["entries"].get<std::size_t>());
+  std::size_t not_upper = 0;
+  for (const auto& [symbol, id] : vocabulary) {
+    not_upper += std::any_of(symbol.begin(), symbol.end(), [](char c) { return c >= 'a' && c <= 'z'; }) ? 1 : 0;
+  }
+  EXPECT_EQ(not_upper, expected["not_upper_case_symbols"].get<std::size_t>());
+  for (const auto& [symbol, id] : expected["lookups"].items()) {
+    const auto found = vocabulary.find(symbol);
+    if (id.is_null()) {
+      EXPECT_EQ(found, vocabulary.end()) << symbol;
+    } else {
+      ASSERT_NE(found, vocabulary.end()) << symbol;
+      EXPECT_EQ(found->second, id.get<std::int64_t>()) << symbol;
+    }
+  }
 }
 
 TEST(CancerFoundation, LargeValuesAreClamped) {
@@ -122,6 +164,27 @@ TEST_P(Binning, DeterministicDigitsAreExact) {
   // The branch for all zeros is broken upstream; expected are zeros, which is also what it holds.
   const bool zeros = !io.contains(name + "/deterministic_mid");
   EXPECT_EQ(digits, zeros ? std::vector<float>(values.size()) : to_vector(io.get(name + "/deterministic_mid")));
+}
+
+TEST_P(Binning, EdgesRangesAndDrawnDigitsAreExact) {
+  const StateDict io = golden("cancerfoundation/io.safetensors");
+  const std::string name = std::string("bin/") + GetParam();
+  const std::vector<float> values = to_vector(io.get(name + "/values"));
+  const BinRanges ranges = bin_ranges(values, kBins);
+  if (!io.contains(name + "/edges")) {
+    EXPECT_TRUE(ranges.edges.empty());
+    return;
+  }
+  const auto equal = [](const auto& ours, const at::Tensor& expected) {
+    return at::equal(at::tensor(ours).to(expected.scalar_type()), expected);
+  };
+  EXPECT_TRUE(equal(ranges.edges, io.get(name + "/edges")));
+  EXPECT_TRUE(equal(ranges.left, io.get(name + "/left")));
+  EXPECT_TRUE(equal(ranges.right, io.get(name + "/right")));
+  const at::Tensor u = io.get(name + "/u").contiguous();
+  std::vector<float> digits(values.size());
+  bin_expression(values, kBins, std::span(u.const_data_ptr<double>(), values.size()), digits);
+  EXPECT_TRUE(equal(digits, io.get(name + "/reference")));
 }
 
 INSTANTIATE_TEST_SUITE_P(Golden, Binning,

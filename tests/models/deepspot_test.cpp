@@ -1,5 +1,6 @@
 #include "models/deepspot/deepspot.h"
 
+#include "models/deepspot/losses.h"
 #include "tests/models/golden.h"
 
 namespace vtissue::models {
@@ -29,6 +30,12 @@ TEST_P(DeepSpotGolden, EveryPartAgrees) {
   network->eval();
   const at::Tensor spot = io.get("x_spot").squeeze(1);
   expect_close(network->phi(spot), io.get("phi_spot"), kTolerance);
+  std::vector<at::Tensor> each;
+  auto modules = network->named_modules();
+  for (int j = 0; j < network->config().ensemble; ++j) {
+    each.push_back(at::relu(modules["phi_spot." + std::to_string(j)]->as<DeepSpotPhi>()->linear()->forward(spot)));
+  }
+  expect_close(at::stack(each, 1), io.get("phi_each_spot"), kTolerance);
   expect_close(network->phi(io.get("x_sub")).sum(1), io.get("phi_sub_sum"), kTolerance);
   expect_close(network->phi(io.get("x_nb")).amax(1), io.get("phi_nb_max"), kTolerance);
   expect_close(network->forward(spot, io.get("x_sub"), io.get("x_nb")), io.get("out"), kTolerance);
@@ -43,6 +50,27 @@ TEST_P(DeepSpotGolden, EveryPartAgrees) {
 INSTANTIATE_TEST_SUITE_P(Cases, DeepSpotGolden,
                          testing::Values("spot_subspot_neighbors_e10", "spot_subspot_neighbors_e3", "spot_e10",
                                          "spot_subspot_e4", "spot_neighbors_e10"));
+
+TEST(DeepSpotTraining, LossesAgree) {
+  const StateDict io = golden("deepspot/spot_subspot_neighbors_e10.io.safetensors");
+  for (const std::string name : {"mse", "cosine", "mse_cosine", "pearson", "mse_pearson"}) {
+    const at::Tensor loss = deepspot_loss(parse_deepspot_loss(name), io.get("out"), io.get("y_target"));
+    const double expected = io.get("loss_" + name).item<double>();
+    EXPECT_NEAR(loss.item<double>(), expected, 1e-6 * expected) << name;
+  }
+  EXPECT_EQ(error_of([] { (void)parse_deepspot_loss("poison"); }).first, ErrorCode::kUsage);
+}
+
+TEST(DeepSpotTraining, ScalerAndTargetsAgree) {
+  const StateDict io = golden("deepspot/spot_subspot_neighbors_e10.io.safetensors");
+  const at::Tensor data = io.get("scaler_fit_data");
+  const GeneScaler scaler = GeneScaler::fit(data);
+  expect_close(scaler.mean, io.get("scaler_mean"), 1e-12);
+  expect_close(scaler.scale, io.get("scaler_scale"), 1e-12);
+  expect_close(scaler.inverse_transform(io.get("out")), io.get("out_inverse"), kTolerance);
+  expect_close(scaler.inverse_transform(scaler.transform(data)), data, 1e-12);
+  expect_close(log1p_per_ten_thousand(io.get("norm_counts")), io.get("norm_log1p_fp64"), 1e-12);
+}
 
 TEST(DeepSpot, MaskedNeighborsTakeNoPart) {
   const torch::NoGradGuard no_grad;

@@ -1,3 +1,4 @@
+#include <array>
 #include <cmath>
 #include <fstream>
 #include <limits>
@@ -262,8 +263,50 @@ TEST_F(DenoiserTest, BadFoldersAreRefused) {
   EXPECT_THAT(message(folder_.path()), HasSubstr("weights are missing"));
 }
 
+// The learned-sigma half comes from the branch with the most conditions, whatever the weights.
+TEST_F(DenoiserTest, VarianceIsNeverGuided) {
+  nlohmann::json config = kConfig;
+  config["objective"] = "ddpm";
+  make(config);
+  const auto denoiser = load();
+  ASSERT_TRUE(denoiser->predicts_variance());
+  const at::NoGradGuard no_grad;
+  const auto network_variance = [&](bool morphology, bool gene) {
+    StmditInput input{.x = at::tensor(x_).view({kTiles, 4, 16, 16}), .t = at::full({kTiles}, 400.0)};
+    if (morphology) input.morphology = at::tensor(morphology_).view({kTiles, 20});
+    if (gene) input.gene = at::tensor(gene_).view({kTiles, 1, 12});
+    return network_->forward(input).narrow(1, 4, 4);
+  };
+  const auto variance = [&](const Guidance& guidance) {
+    std::vector<float> out(x_.size()), result(x_.size());
+    denoiser->predict(x_, kTiles, 400, conditions(0, kTiles), guidance, out, result);
+    EXPECT_EQ(out, predict(*denoiser, 0, kTiles, guidance, 400)) << "asking for it changes nothing";
+    return result;
+  };
+  for (const Guidance::Form form :
+       {Guidance::Form::kMorphologyFirst, Guidance::Form::kGeneFirst, Guidance::Form::kOrdinary}) {
+    for (const float w : {1.0f, 2.0f, 7.0f}) {
+      expect_near(variance({.form = form, .morphology = w, .gene = 1.5f}), network_variance(true, true));
+    }
+  }
+  expect_near(variance({.morphology = 3, .gene = 0}), network_variance(true, false));
+  expect_near(variance({.form = Guidance::Form::kExpressionOnly, .gene = 3}), network_variance(false, true));
+}
+
+TEST_F(DenoiserTest, RefusesVarianceThatIsNotPredicted) {
+  const auto denoiser = load();
+  EXPECT_FALSE(denoiser->predicts_variance());
+  std::vector<float> out(x_.size()), variance(x_.size());
+  const auto [code, text] =
+      error_of([&] { denoiser->predict(x_, kTiles, 0.5, conditions(0, kTiles), Guidance{}, out, variance); });
+  EXPECT_EQ(code, ErrorCode::kUsage);
+  EXPECT_THAT(text, HasSubstr("predicts no variance"));
+}
+
+constexpr double kLevel = 0.5;
+
 TEST(GuidanceBranches, OnlyWhatIsNeeded) {
-  const auto count = [](Guidance guidance, bool m, bool g) { return guidance_branches(guidance, m, g).size(); };
+  const auto count = [](Guidance guidance, bool m, bool g) { return guidance_branches(guidance, kLevel, m, g).size(); };
   EXPECT_EQ(count({.morphology = 1, .gene = 1}, true, true), 1U);
   EXPECT_EQ(count({.morphology = 2, .gene = 2}, true, true), 2U);
   EXPECT_EQ(count({.morphology = 2, .gene = 0}, true, true), 2U);
@@ -274,20 +317,85 @@ TEST(GuidanceBranches, OnlyWhatIsNeeded) {
   EXPECT_EQ(count({.morphology = 2, .gene = 3}, false, false), 1U);
 }
 
-TEST(GuidanceBranches, WeightsAddUpToOne) {
-  for (const auto form : {Guidance::Form::kMorphologyFirst, Guidance::Form::kGeneFirst}) {
+using Form = Guidance::Form;
+constexpr std::array kForms = {Form::kMorphologyFirst, Form::kGeneFirst, Form::kOrdinary, Form::kExpressionOnly};
+
+TEST(GuidanceBranches, WeightsAddUpToOneAndTheFullestComesLast) {
+  for (const auto form : kForms) {
     for (const float m : {0.0f, 1.0f, 1.7f, 4.0f}) {
       for (const float g : {0.0f, 1.0f, 2.3f}) {
         for (const int has : {0, 1, 2, 3}) {
           double sum = 0;
-          for (const auto& branch : guidance_branches({.form = form, .morphology = m, .gene = g}, has & 1, has & 2)) {
+          int conditions = 0;
+          for (const auto& branch :
+               guidance_branches({.form = form, .morphology = m, .gene = g}, kLevel, has & 1, has & 2)) {
             sum += branch.weight;
+            EXPECT_GE(branch.morphology + branch.gene, conditions);
+            conditions = branch.morphology + branch.gene;
           }
           EXPECT_NEAR(sum, 1, 1e-12);
         }
       }
     }
   }
+}
+
+/// The guided prediction with e(0,0) = 1, e(m,0) = 10, e(0,g) = 100, e(m,g) = 1000: its digits are the weights.
+double guided(const Guidance& guidance, double level = kLevel) {
+  double sum = 0;
+  for (const auto& branch : guidance_branches(guidance, level, true, true)) {
+    sum += branch.weight * (branch.morphology ? (branch.gene ? 1000 : 10) : (branch.gene ? 100 : 1));
+  }
+  return sum;
+}
+
+// The four laws of models.md 1.2.6, for both nestings.
+TEST(GuidanceLaws, EqualWeightsAreOrdinaryGuidance) {
+  for (const float w : {0.0f, 1.0f, 2.0f, 3.5f}) {
+    const double ordinary = guided({.form = Form::kOrdinary, .morphology = w, .gene = 77});
+    EXPECT_NEAR(ordinary, 1 + w * (1000 - 1), 1e-9);
+    for (const Form form : {Form::kMorphologyFirst, Form::kGeneFirst}) {
+      EXPECT_NEAR(guided({.form = form, .morphology = w, .gene = w}), ordinary, 1e-9);
+    }
+  }
+}
+
+TEST(GuidanceLaws, WeightsOfOneAreTheConditionalPrediction) {
+  for (const Form form : {Form::kMorphologyFirst, Form::kGeneFirst, Form::kOrdinary}) {
+    const Guidance guidance{.form = form, .morphology = 1, .gene = 1};
+    EXPECT_EQ(guided(guidance), 1000);
+    EXPECT_EQ(guidance_branches(guidance, kLevel, true, true).size(), 1U);
+  }
+}
+
+TEST(GuidanceLaws, WithoutTheNestedWeightItIsGuidanceOnTheOther) {
+  EXPECT_NEAR(guided({.morphology = 3, .gene = 0}), 1 + 3 * (10 - 1), 1e-9);
+  EXPECT_NEAR(guided({.form = Form::kGeneFirst, .morphology = 0, .gene = 3}), 1 + 3 * (100 - 1), 1e-9);
+}
+
+TEST(GuidanceLaws, AWeightOfOneAndOneOfZeroIsThePredictionWithOneCondition) {
+  EXPECT_EQ(guided({.morphology = 1, .gene = 0}), 10);
+  EXPECT_EQ(guided({.form = Form::kGeneFirst, .morphology = 0, .gene = 1}), 100);
+}
+
+TEST(Guidance, FormulasOfTheDocument) {
+  EXPECT_NEAR(guided({.morphology = 2, .gene = 3}), 1 + 2 * (10 - 1) + 3 * (1000 - 10), 1e-9);
+  EXPECT_NEAR(guided({.form = Form::kGeneFirst, .morphology = 2, .gene = 3}), 1 + 3 * (100 - 1) + 2 * (1000 - 100),
+              1e-9);
+  EXPECT_NEAR(guided({.form = Form::kExpressionOnly, .morphology = 9, .gene = 3}), 1 + 3 * (100 - 1), 1e-9);
+}
+
+TEST(Guidance, IntervalsBelongToTheirModality) {
+  Guidance guidance{.morphology = 3, .gene = 2};
+  guidance.morphology_interval = {0.2f, 0.6f};
+  guidance.gene_interval = {0.5f, 1.0f};
+  const auto nested = [](double m, double g) { return 1 + m * (10 - 1) + g * (1000 - 10); };
+  EXPECT_NEAR(guided(guidance, 0.1), nested(1, 1), 1e-9);
+  EXPECT_NEAR(guided(guidance, 0.3), nested(3, 1), 1e-9);
+  EXPECT_NEAR(guided(guidance, 0.55), nested(3, 2), 1e-9);
+  EXPECT_NEAR(guided(guidance, 0.9), nested(1, 2), 1e-9);
+  guidance.gene = 0;
+  EXPECT_NEAR(guided(guidance, 0.3), nested(3, 0), 1e-9) << "what is switched off stays off";
 }
 
 }  // namespace

@@ -118,7 +118,7 @@ TEST_F(MorphologyEngine, IsTheNetworkAfterPreprocessing) {
   std::vector<float> planes(2 * 3 * 32 * 32);
   for (std::size_t i = 0; i < 2; ++i) {
     const auto resized = resize_rgb(std::span(tiles).subspan(i * 40 * 40 * 3, 40 * 40 * 3), 40, 40, 32, 32);
-    normalize_rgb(resized, network_->config().mean, network_->config().std,
+    normalize_rgb(resized, network_->config().preprocessing.mean, network_->config().preprocessing.std,
                   std::span(planes).subspan(i * 3 * 32 * 32, 3 * 32 * 32));
   }
   expect_close(at::tensor(encode(*engine, tiles, 2, 40)).view({2, -1}),

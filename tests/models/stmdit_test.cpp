@@ -86,6 +86,52 @@ TEST_P(PixCellGolden, OutputsAreTheReferences) {
   EXPECT_LT(relative_error(run(io.get("x_rect"), io.get("t_rect"), y.slice(0, 0, 1)), io.get("out_rect")), kTolerance);
 }
 
+TEST_P(PixCellGolden, IntermediatesAreTheReferences) {
+  const at::NoGradGuard no_grad;
+  const auto& [folder, file] = GetParam();
+  Stmdit network = load_golden(folder, file);
+  const StateDict io = golden(folder + "/io.safetensors");
+  const auto expect = [&](const std::string& name, const at::Tensor& ours) {
+    const at::Tensor expected = io.get("a0/" + name);
+    EXPECT_LT(relative_error(ours.expand(expected.sizes()), expected), kTolerance) << name;
+  };
+  auto modules = network->named_modules();
+  const at::Tensor t = io.get("t_a").slice(0, 0, 1);
+  expect("time_sinusoid", timestep_sinusoid(t));
+  auto* adaln = modules["adaln_single"]->as<AdaLnSingle>();
+  const at::Tensor t_emb = adaln->embed(t);
+  expect("t_emb", t_emb);
+  const at::Tensor modulation = adaln->modulation(t_emb);
+  expect("adaln_6d", modulation.flatten(1));
+  const StmditConfig& c = network->config();
+  const at::Tensor x = io.get("x").slice(0, 0, 1);
+  const at::Tensor map = modules["pos_embed.proj"]->as<torch::nn::Conv2d>()->forward(x);
+  const at::Tensor tokens =
+      map.flatten(2).transpose(1, 2) + position_table(c.dim, {.rows = static_cast<int>(map.size(2)),
+                                                              .columns = static_cast<int>(map.size(3)),
+                                                              .base = c.latent_size / c.patch,
+                                                              .interpolation = c.interpolation_scale});
+  expect("tokens_after_patch_and_pos", tokens);
+  at::Tensor y = io.get("y").slice(0, 0, 1);
+  if (c.morphology_tokens > 1) y = y + network->named_buffers()["y_pos_embed.y_pos_embed"];
+  const at::Tensor context = modules["caption_projection"]->as<MorphologyProjection>()->forward(y);
+  expect("caption_projected", context);
+
+  const auto m = (network->named_parameters()["transformer_blocks.0.scale_shift_table"] + modulation).chunk(6, 1);
+  const at::Tensor h = plain_layer_norm(tokens) * (1 + m[1]) + m[0];
+  const at::Tensor attended = modules["transformer_blocks.0.attn1"]->as<DitAttention>()->forward(h, h);
+  expect("block0_attn1", attended);
+  const at::Tensor after = tokens + m[2] * attended;
+  expect("block0_attn2", modules["transformer_blocks.0.attn2"]->as<DitAttention>()->forward(after, context));
+  at::Tensor state = tokens;
+  for (int i = 0; i < c.depth; ++i) {
+    state =
+        modules["transformer_blocks." + std::to_string(i)]->as<StmditBlock>()->forward(state, context, {}, modulation);
+    if (i == 0) expect("block0", state);
+  }
+  expect("block_last", state);
+}
+
 INSTANTIATE_TEST_SUITE_P(Layouts, PixCellGolden,
                          ::testing::Values(std::pair{"pixcell_256", "weights.safetensors"},
                                            std::pair{"pixcell_1024", "weights.safetensors"},
@@ -159,6 +205,7 @@ struct Variant {
   CrossAttention mode;
   Pool pool;
   bool gate = false;
+  StmditConfig::PmaForm pma_form = StmditConfig::PmaForm::kOwn;
 };
 
 class StmditVariants : public ::testing::TestWithParam<Variant> {
@@ -170,6 +217,7 @@ class StmditVariants : public ::testing::TestWithParam<Variant> {
     c.cross_attention = GetParam().mode;
     c.pool = GetParam().pool;
     c.gene_gate = GetParam().gate;
+    c.pma_form = GetParam().pma_form;
     return c;
   }
 };
@@ -283,6 +331,8 @@ INSTANTIATE_TEST_SUITE_P(
                       Variant{"xattn_pma", false, true, CrossAttention::kSeparate, Pool::kPma},
                       Variant{"xattn_none", false, true, CrossAttention::kSeparate, Pool::kNone},
                       Variant{"xattn_pma_gated", false, true, CrossAttention::kSeparate, Pool::kPma, true},
+                      Variant{"xattn_reference_pma", false, true, CrossAttention::kSeparate, Pool::kPma, false,
+                              StmditConfig::PmaForm::kReference},
                       Variant{"both_pma", true, true, CrossAttention::kSeparate, Pool::kPma},
                       Variant{"concat_cls", false, true, CrossAttention::kConcat, Pool::kCls},
                       Variant{"both_concat_none", true, true, CrossAttention::kConcat, Pool::kNone}),
@@ -303,6 +353,37 @@ TEST(Stmdit, InitialWeightsDependOnTheSeedOnly) {
   EXPECT_FALSE(at::equal(values(1), values(2)));
 }
 
+// What models.md 1.2 promises of the configuration: with expression switched off STMDiT is PixCell.
+TEST(Stmdit, WithoutExpressionIsPixCell) {
+  const at::NoGradGuard no_grad;
+  const auto make = [](bool genes, CrossAttention mode, bool shortcut) {
+    StmditConfig c = small_config();
+    c.xattn = c.adaln = genes;
+    c.cross_attention = mode;
+    c.one_token_shortcut = shortcut;
+    Stmdit network(c);
+    network->initialize(7);
+    return network;
+  };
+  Stmdit pixcell = make(false, CrossAttention::kSeparate, false);
+  shake(*pixcell, 8);
+  StmditInput input = small_input(small_config());
+  input.gene = at::Tensor();
+  const at::Tensor expected = pixcell->forward(input);
+  const auto with_pixcells_weights = [&](CrossAttention mode, bool shortcut) {
+    Stmdit network = make(true, mode, shortcut);
+    auto parameters = network->named_parameters();
+    for (const auto& item : pixcell->named_parameters()) parameters[item.key()].copy_(item.value());
+    auto buffers = network->named_buffers();
+    for (const auto& item : pixcell->named_buffers()) buffers[item.key()].copy_(item.value());
+    return network->forward(input);
+  };
+  EXPECT_TRUE(at::equal(with_pixcells_weights(CrossAttention::kSeparate, false), expected));
+  EXPECT_LT(relative_error(with_pixcells_weights(CrossAttention::kSeparate, true), expected), 1e-5);
+  // In concat mode the null tokens take their share of the softmax: it never is PixCell, and does not claim to be.
+  EXPECT_GT(relative_error(with_pixcells_weights(CrossAttention::kConcat, true), expected), 1e-4);
+}
+
 TEST(Stmdit, OneTokenShortcutEqualsFullAttention) {
   const at::NoGradGuard no_grad;
   DitAttention attention(48, 4);
@@ -310,6 +391,50 @@ TEST(Stmdit, OneTokenShortcutEqualsFullAttention) {
   // The same token twice has the softmax weights 1/2 and 1/2.
   const at::Tensor full = attention->forward(x, token.expand({-1, 2, -1}));
   EXPECT_LT(relative_error(attention->forward(x, token).expand_as(full), full), 1e-5);
+}
+
+TEST(StmditConfig, NamedSizes) {
+  nlohmann::json json = {
+      {"size", "B"}, {"objective", "ddpm"}, {"latent_channels", 16}, {"latent_size", 32}, {"morphology_dim", 1536}};
+  const auto sizes = [&](const std::string& size) {
+    json["size"] = size;
+    const StmditConfig c = parse_stmdit_config(json);
+    return std::array{c.dim, c.depth, c.heads};
+  };
+  EXPECT_EQ(sizes("S"), (std::array{384, 12, 6}));
+  EXPECT_EQ(sizes("B"), (std::array{768, 12, 12}));
+  EXPECT_EQ(sizes("L"), (std::array{1024, 24, 16}));
+  EXPECT_EQ(sizes("XL"), (std::array{1152, 28, 16}));
+  json["dim"] = 1152;
+  EXPECT_EQ(parse_stmdit_config(json).heads, 16);
+  json["depth"] = 27;
+  EXPECT_THROW((void)parse_stmdit_config(json), Error);
+  json["size"] = "custom";
+  EXPECT_THROW((void)parse_stmdit_config(json), Error) << "heads are missing";
+  json["heads"] = 12;
+  EXPECT_EQ(parse_stmdit_config(json).depth, 27);
+  json["size"] = "M";
+  EXPECT_THROW((void)parse_stmdit_config(json), Error);
+}
+
+// models.md 2.5: where a file has no table, the two layouts of a 512 model have different ones.
+TEST(StmditConfig, ConditionTableOf512DependsOnTheLayout) {
+  nlohmann::json diffusers = golden_json("pixcell_1024/config.json");
+  diffusers["sample_size"] = 64;
+  diffusers["interpolation_scale"] = 1;
+  diffusers["caption_num_tokens"] = 4;
+  const StmditConfig c = parse_stmdit_config(diffusers);
+  const auto table = [](const StmditConfig& config) {
+    return Stmdit(config)->named_buffers()["y_pos_embed.y_pos_embed"].squeeze(0);
+  };
+  const auto expected = [&](double interpolation) {
+    return position_table(c.morphology_dim,
+                          {.rows = 2, .columns = 2, .base = 32, .interpolation = interpolation, .phase = 8});
+  };
+  EXPECT_TRUE(at::equal(table(c), expected(2)));
+  StmditConfig original = c;
+  original.condition_interpolation_scale = original.interpolation_scale;
+  EXPECT_TRUE(at::equal(table(original), expected(1)));
 }
 
 TEST(StmditConfig, IsReadAndChecked) {

@@ -1,5 +1,7 @@
 #include "models/taesd/taesd.h"
 
+#include <cmath>
+
 #include "tests/models/golden.h"
 
 namespace vtissue::models {
@@ -50,7 +52,7 @@ TEST(Taesd, ReadsDiffusersLayout) {
   const torch::NoGradGuard no_grad;
   const StateDict io = golden("taesd3_tiny/io.safetensors");
   const StateDict weights = golden("taesd3_tiny/diffusers.safetensors");
-  Taesd network(parse_taesd_config({{"latent_channels", 16}, {"width", 8}}));
+  Taesd network(parse_taesd_config(golden_json("taesd3_tiny/config.json")));
   load(*network, weights, taesd_load_rules(weights));
   network->eval();
   expect_close(network->encode(io.get("taesd3/x")), io.get("taesd3/latent"), kTolerance);
@@ -58,10 +60,42 @@ TEST(Taesd, ReadsDiffusersLayout) {
   expect_close(network->decode(io.get("taesd3/z_in")) * 2 - 1, io.get("taesd3/diffusers_decoded"), kTolerance);
 }
 
+TEST_P(TaesdGolden, IntermediatesAgree) {
+  const torch::NoGradGuard no_grad;
+  const auto [name, channels, pooled] = GetParam();
+  const std::string file = std::string("taesd3_tiny/") + name;
+  const StateDict io = golden("taesd3_tiny/io.safetensors");
+  Taesd network(tiny(channels, pooled));
+  load_original(network, golden_path(file + "_encoder.safetensors"), golden_path(file + "_decoder.safetensors"));
+  const auto tensor = [&](const char* key) { return io.get(std::string(name) + "/" + key); };
+  torch::nn::Sequential clamp;
+  clamp->push_back(*network->decoder->begin());
+  expect_close(clamp->forward(tensor("z_in")), tensor("after_dec_clamp"), kTolerance);
+}
+
+TEST(Taesd, LatentsAreStoredAsTheReferenceStoresThem) {
+  const StateDict io = golden("taesd3_tiny/io.safetensors");
+  expect_close(taesd_store_latent(io.get("scale/raw")), io.get("scale/scaled01"), 1e-6);
+  expect_close(taesd_restore_latent(io.get("scale/scaled01")), io.get("scale/unscaled"), 1e-6);
+}
+
+TEST(TaesdConfig, ReadsDiffusersFormat) {
+  const TaesdConfig config = parse_taesd_config(golden_json("taesd3_tiny/config.json"));
+  EXPECT_EQ(config.latent_channels, 16);
+  EXPECT_EQ(config.width, 8);
+  EXPECT_EQ(config.decoder_blocks, (std::array{3, 3, 3, 1}));
+  nlohmann::json other = golden_json("taesd3_tiny/config.json");
+  other["act_fn"] = "silu";
+  EXPECT_EQ(error_of([&] { (void)parse_taesd_config(other); }).first, ErrorCode::kModel);
+  other = golden_json("taesd3_tiny/config.json");
+  other["decoder_block_out_channels"] = {8, 8, 8, 16};
+  EXPECT_EQ(error_of([&] { (void)parse_taesd_config(other); }).first, ErrorCode::kModel);
+}
+
 TEST(Taesd, DiffusersDoesNotCountTheClamp) {
-  EXPECT_EQ(taesd_diffusers_name("encoder.14.bias"), "encoder.layers.14.bias");
-  EXPECT_EQ(taesd_diffusers_name("decoder.1.weight"), "decoder.layers.0.weight");
-  EXPECT_EQ(taesd_diffusers_name("decoder.10.conv.4.bias"), "decoder.layers.9.conv.4.bias");
+  EXPECT_EQ(taesd_diffusers_names().to_file("encoder.14.bias").file, "encoder.layers.14.bias");
+  EXPECT_EQ(taesd_diffusers_names().to_file("decoder.1.weight").file, "decoder.layers.0.weight");
+  EXPECT_EQ(taesd_diffusers_names().to_file("decoder.10.conv.4.bias").file, "decoder.layers.9.conv.4.bias");
 }
 
 TEST(Taesd, ReadsThePublishedFlux2Weights) {
@@ -74,15 +108,23 @@ TEST(Taesd, ReadsThePublishedFlux2Weights) {
   config.pooled_mid = true;
   Taesd network(config);
   load_original(network, *folder / "taef2_encoder.safetensors", *folder / "taef2_decoder.safetensors");
-  const at::Tensor image = io.get("t0/input_u8").permute({2, 0, 1}).unsqueeze(0).to(at::kFloat) / 255;
-  const at::Tensor latent = network->encode(image);
-  expect_close(latent, io.get("t0/latent"), kTolerance);
-  const at::Tensor decoded = network->decode(latent);
-  expect_close(decoded.slice(2, 100, 132).slice(3, 100, 132), io.get("t0/decoded_crop_fp32"), kTolerance);
-  const at::Tensor rounded = decoded.clamp(0, 1).mul(255).round().squeeze(0).permute({1, 2, 0});
-  const at::Tensor difference = (rounded - io.get("t0/decoded_u8").to(at::kFloat)).abs();
-  EXPECT_LE(difference.max().item<float>(), 1.0f);
-  EXPECT_LT(difference.sum().item<float>(), 20.0f);
+  for (const std::string tile : {"t0", "t1"}) {
+    SCOPED_TRACE(tile);
+    const at::Tensor image = io.get(tile + "/input_u8").permute({2, 0, 1}).unsqueeze(0).to(at::kFloat) / 255;
+    const at::Tensor latent = network->encode(image);
+    expect_close(latent, io.get(tile + "/latent"), kTolerance);
+    const at::Tensor decoded = network->decode(latent);
+    if (tile == "t0") {
+      expect_close(decoded.slice(2, 100, 132).slice(3, 100, 132), io.get("t0/decoded_crop_fp32"), kTolerance);
+      expect_close(decoded, io.get("t0/decoded").to(at::kFloat), 1e-3);  // stored as float16
+    }
+    const at::Tensor rounded = decoded.clamp(0, 1).mul(255).round().squeeze(0).permute({1, 2, 0});
+    const at::Tensor difference = (rounded - io.get(tile + "/decoded_u8").to(at::kFloat)).abs();
+    EXPECT_LE(difference.max().item<float>(), 1.0f);
+    EXPECT_LT(difference.sum().item<float>(), 20.0f);
+    const double error = (decoded.clamp(0, 1) - image).square().mean().item<double>();
+    EXPECT_NEAR(-10 * std::log10(error), io.get(tile + "/psnr").item<double>(), 1e-3);
+  }
 }
 
 TEST(Taesd, LatentsBeyondTheLimitAreClamped) {

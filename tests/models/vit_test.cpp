@@ -10,7 +10,8 @@ constexpr double kTolerance = 1e-5;
 
 Vit load_golden(const std::string& name) {
   Vit network(parse_vit_config(golden_json(name + "/config.json")));
-  load(*network, golden(name + "/weights.safetensors"));
+  const StateDict weights = golden(name + "/weights.safetensors");
+  load(*network, weights, vit_load_rules(weights));
   network->eval();
   return network;
 }
@@ -35,6 +36,113 @@ TEST_P(VitGolden, PositionTableIsResampledForAnotherSize) {
   expect_close(load_golden(GetParam())->forward(io.get("x2")), io.get("out2"), kTolerance);
 }
 
+TEST_P(VitGolden, IntermediatesAgree) {
+  const torch::NoGradGuard no_grad;
+  const StateDict io = golden(std::string(GetParam()) + "/io.safetensors");
+  Vit network = load_golden(GetParam());
+  auto modules = network->named_modules();
+  const at::Tensor map =
+      modules["patch_embed.proj"]->as<torch::nn::Conv2d>()->forward(io.get("x").slice(0, 0, 1)).permute({0, 2, 3, 1});
+  expect_close(map, io.get("i/patch_embed"), kTolerance);
+  expect_close(network->embed(io.get("x").slice(0, 0, 1)), io.get("i/tokens"), kTolerance);
+  expect_close(network->embed(io.get("x2")), io.get("i2/tokens"), kTolerance);
+
+  const at::Tensor tokens = io.get("i/tokens");
+  const at::Tensor attended = modules["blocks.0.attn"]->as<VitAttention>()->forward(
+      modules["blocks.0.norm1"]->as<torch::nn::LayerNorm>()->forward(tokens));
+  expect_close(attended, io.get("i/block0_attn"), kTolerance);
+  const at::Tensor after = tokens + modules["blocks.0.ls1"]->as<LayerScale>()->forward(attended);
+  const at::Tensor mapped = modules["blocks.0.mlp"]->as<VitMlp>()->forward(
+      modules["blocks.0.norm2"]->as<torch::nn::LayerNorm>()->forward(after));
+  expect_close(mapped, io.get("i/block0_mlp"), kTolerance);
+  expect_close(modules["blocks.0"]->as<VitBlock>()->forward(tokens), io.get("i/block0"), kTolerance);
+}
+
+TEST(Phikon, AgreesWithTransformers) {
+  const torch::NoGradGuard no_grad;
+  const StateDict io = golden("phikon/io.safetensors");
+  Vit network = load_golden("phikon");
+  EXPECT_EQ(network->config().layer_norm_eps, 1e-12);
+  const at::Tensor x = io.get("x");
+  expect_close(network->tokens(x), io.get("last_hidden_state"), kTolerance);
+  expect_close(network->forward(x), io.get("cls"), kTolerance);
+  const at::Tensor tokens = network->embed(x.slice(0, 0, 1));
+  expect_close(tokens, io.get("i/embeddings"), kTolerance);
+  expect_close(network->named_modules()["blocks.0"]->as<VitBlock>()->forward(tokens), io.get("i/layer0"), kTolerance);
+}
+
+TEST(Phikon, MissingTensorsAreListedByOurNames) {
+  nlohmann::json config = golden_json("phikon/config.json");
+  config["num_hidden_layers"] = 4;
+  Vit network(parse_vit_config(config));
+  const StateDict weights = golden("phikon/weights.safetensors");
+  const auto [code, text] = error_of([&] { load(*network, weights, vit_load_rules(weights)); });
+  EXPECT_EQ(code, ErrorCode::kModel);
+  EXPECT_THAT(text, testing::HasSubstr("blocks.3.attn.qkv.weight [108, 36]"));
+}
+
+TEST(VitConfig, ReadsTransformersFormat) {
+  const nlohmann::json config = golden_json("phikon/config.json");
+  VitConfig c = parse_vit_config(config);
+  EXPECT_EQ(c.mlp_hidden, 80);
+  EXPECT_FALSE(c.layer_scale);
+  parse_image_processor({{"do_resize", true},
+                         {"size", {{"height", 32}, {"width", 32}}},
+                         {"resample", 3},
+                         {"image_mean", {0.1, 0.2, 0.3}},
+                         {"image_std", {0.4, 0.5, 0.6}}},
+                        c.preprocessing);
+  EXPECT_EQ(c.preprocessing.interpolation, Interpolation::kBicubic);
+  EXPECT_FLOAT_EQ(c.preprocessing.std[2], 0.6f);
+  const auto refused = [&](const nlohmann::json& processor) {
+    const auto [code, text] = error_of([&] { parse_image_processor(processor, c.preprocessing); });
+    EXPECT_EQ(code, ErrorCode::kModel);
+    return text;
+  };
+  EXPECT_THAT(refused({{"size", 64}}), testing::HasSubstr("takes 32 px"));
+  EXPECT_THAT(refused({{"resample", 1}}), testing::HasSubstr("\"resample\""));
+  EXPECT_THAT(refused({{"do_normalize", false}}), testing::HasSubstr("do_normalize"));
+  nlohmann::json relu = config;
+  relu["hidden_act"] = "relu";
+  EXPECT_EQ(error_of([&] { (void)parse_vit_config(relu); }).first, ErrorCode::kModel);
+}
+
+// What timm's configuration says is done or refused, never passed over.
+TEST(VitConfig, HonoursOrRefusesEverythingOfTimm) {
+  nlohmann::json config = golden_json("uni/config.json");
+  config["global_pool"] = "token";
+  config["num_features"] = 32;
+  config["pretrained_cfg"] = {{"input_size", {3, 32, 32}}, {"interpolation", "bicubic"}, {"crop_pct", 0.875},
+                              {"crop_mode", "center"},     {"mean", {0.5, 0.5, 0.5}},    {"std", {0.5, 0.5, 0.5}}};
+  config["resize_path"] = "tensor";
+  config["half_features"] = true;
+  const VitConfig c = parse_vit_config(config);
+  EXPECT_EQ(c.preprocessing.interpolation, Interpolation::kBicubic);
+  EXPECT_EQ(c.preprocessing.resize_px, 36);
+  EXPECT_EQ(c.preprocessing.crop_px, 32);
+  EXPECT_EQ(c.preprocessing.path, ResizePath::kTensor);
+  EXPECT_TRUE(c.preprocessing.half_features);
+
+  const auto refused = [&](const char* part, const std::string& key, const nlohmann::json& value) {
+    nlohmann::json changed = config;
+    (part == nullptr ? changed : changed[part])[key] = value;
+    const auto [code, text] = error_of([&] { (void)parse_vit_config(changed); });
+    EXPECT_EQ(code, ErrorCode::kModel) << key;
+    EXPECT_THAT(text, testing::HasSubstr(key));
+  };
+  refused(nullptr, "global_pool", "avg");
+  refused(nullptr, "resize_path", "opencv");
+  refused("model_args", "act_layer", "ReLU");
+  refused("model_args", "qk_norm", true);
+  refused("model_args", "global_pool", "map");
+  refused("model_args", "num_classes", 1000);
+  refused("model_args", "qkv_bias", false);
+  refused("pretrained_cfg", "input_size", {3, 64, 64});
+  refused("pretrained_cfg", "interpolation", "nearest");
+  refused("pretrained_cfg", "crop_mode", "border");
+  refused("pretrained_cfg", "crop_pct", 0);
+}
+
 INSTANTIATE_TEST_SUITE_P(Networks, VitGolden, testing::Values("uni", "uni2h", "hoptimus0"));
 
 TEST(VitConfig, ReadsOurFormat) {
@@ -48,8 +156,8 @@ TEST(VitConfig, ReadsOurFormat) {
   EXPECT_EQ(c.mlp, VitConfig::Mlp::kSwiGlu);
   EXPECT_EQ(c.mlp_hidden, 128);
   EXPECT_EQ(c.registers, 4);
-  EXPECT_FLOAT_EQ(c.mean[1], 0.2f);
-  EXPECT_FLOAT_EQ(c.std[0], 0.229f);
+  EXPECT_FLOAT_EQ(c.preprocessing.mean[1], 0.2f);
+  EXPECT_FLOAT_EQ(c.preprocessing.std[0], 0.229f);
 }
 
 TEST(VitConfig, ReadsTheHubsFormat) {
@@ -75,7 +183,7 @@ TEST(VitConfig, ReadsTheHubsFormat) {
        {"pretrained_cfg", {{"mean", {0.707223, 0.578729, 0.703617}}, {"std", {0.211883, 0.230117, 0.177517}}}}});
   EXPECT_EQ(hoptimus.depth, 40);
   EXPECT_EQ(hoptimus.registers, 4);
-  EXPECT_FLOAT_EQ(hoptimus.std[2], 0.177517f);
+  EXPECT_FLOAT_EQ(hoptimus.preprocessing.std[2], 0.177517f);
 }
 
 TEST(VitConfig, RefusesWhatCannotBe) {

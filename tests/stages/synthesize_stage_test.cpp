@@ -22,6 +22,7 @@ class ProbeDenoiser : public models::Denoiser {
  public:
   struct Shape {
     bool velocity = true;
+    bool variance = false;
     int gene_dim = 2;
     int gene_vectors = 1;
     std::string morphology_sha256, gene_sha256;
@@ -35,10 +36,12 @@ class ProbeDenoiser : public models::Denoiser {
   int gene_dim() const override { return shape_.gene_dim; }
   int gene_vectors() const override { return shape_.gene_vectors; }
   bool predicts_velocity() const override { return shape_.velocity; }
+  bool predicts_variance() const override { return shape_.variance; }
   const std::string& morphology_sha256() const override { return shape_.morphology_sha256; }
   const std::string& gene_sha256() const override { return shape_.gene_sha256; }
   void predict(std::span<const float> x, int n, double, const models::TileConditions& conditions,
-               const models::Guidance&, std::span<float> out) const override {
+               const models::Guidance&, std::span<float> out, std::span<float> variance) const override {
+    std::ranges::fill(variance, -1.0f);
     const std::size_t per_tile = x.size() / static_cast<std::size_t>(n);
     const std::size_t genes = static_cast<std::size_t>(shape_.gene_dim) * static_cast<std::size_t>(shape_.gene_vectors);
     ASSERT_EQ(conditions.gene.size(), genes * static_cast<std::size_t>(n));
@@ -208,11 +211,54 @@ TEST_F(SynthesizeStageTest, RefusesOptionsThatDoNotFitTheModel) {
   EXPECT_EQ(SynthesizeStage({}, velocity).identity()["sampler"], "flow");
   EXPECT_EQ(SynthesizeStage({}, epsilon).identity()["sampler"], "dpmpp");
   EXPECT_THAT(error_of([&] { SynthesizeStage({.sampler = "dpmpp"}, velocity); }).what(),
-              HasSubstr("predicts velocity: use flow"));
+              HasSubstr("predicts velocity: use auto, flow or flow_heun"));
   EXPECT_EQ(error_of([&] { SynthesizeStage({.sampler = "flow"}, epsilon); }).code(), ErrorCode::kUsage);
   const Error error = error_of([&] { SynthesizeStage({.tile_px = 256}, velocity); });
   EXPECT_EQ(error.code(), ErrorCode::kUsage);
   EXPECT_THAT(error.what(), HasSubstr("which is 128 px"));
+}
+
+TEST_F(SynthesizeStageTest, EverySamplerRunsAndIsPartOfTheIdentity) {
+  const auto velocity = std::make_shared<ProbeDenoiser>(ProbeDenoiser::Shape{});
+  const auto epsilon = std::make_shared<ProbeDenoiser>(ProbeDenoiser::Shape{.velocity = false, .variance = true});
+  std::set<std::string> results;
+  std::set<std::string> identities;
+  for (const std::string_view name : models::sampler_names()) {
+    const bool flow = models::make_sampler({.name = std::string(name)}).predicts_velocity();
+    SynthesizeOptions options{.seed = 3, .steps = 3, .sampler = std::string(name)};
+    options.guidance.form = models::Guidance::Form::kOrdinary;
+    const SynthesizeStage stage(options, flow ? velocity : epsilon);
+    identities.insert(stage.identity().dump());
+    const std::string folder = "latents-" + std::string(name);
+    run(stage, inputs(), output(folder), "work-" + std::string(name));
+    results.insert(folder_bytes(file(folder)));
+  }
+  EXPECT_EQ(identities.size(), models::sampler_names().size());
+  // The probe's velocity does not change along a step, so that both flow samplers end at the same place.
+  EXPECT_GE(results.size(), models::sampler_names().size() - 1);
+}
+
+TEST_F(SynthesizeStageTest, AncestralNoiseDependsOnThePlaceAlone) {
+  const auto denoiser = std::make_shared<ProbeDenoiser>(ProbeDenoiser::Shape{.velocity = false, .variance = true});
+  const SynthesizeOptions options{.seed = 3, .steps = 3, .sampler = "iddpm", .chunk_tiles = 2};
+  SynthesizeOptions other = options;
+  other.chunk_tiles = 6;
+  run(SynthesizeStage(options, denoiser), inputs(), output("small"), "w1");
+  run(SynthesizeStage(other, denoiser), inputs(), output("large"), "w2");
+  EXPECT_EQ(folder_bytes(file("small")), folder_bytes(file("large")));
+  const SynthesizeOptions again{.seed = 4, .steps = 3, .sampler = "iddpm"};
+  run(SynthesizeStage(again, denoiser), inputs(), output("seed"), "w3");
+  EXPECT_NE(folder_bytes(file("small")), folder_bytes(file("seed")));
+}
+
+TEST_F(SynthesizeStageTest, RefusesASamplerWhoseVarianceIsNotPredicted) {
+  const auto denoiser = std::make_shared<ProbeDenoiser>(ProbeDenoiser::Shape{.velocity = false});
+  const Error error = error_of([&] { SynthesizeStage({.sampler = "iddpm"}, denoiser); });
+  EXPECT_EQ(error.code(), ErrorCode::kUsage);
+  EXPECT_THAT(error.what(), HasSubstr("predicts no variance"));
+  EXPECT_THAT(
+      error_of([&] { SynthesizeStage({.sampler = "dpmpp", .spacing = models::Spacing::kUniform}, denoiser); }).what(),
+      HasSubstr("spacing \"uniform\""));
 }
 
 TEST_F(SynthesizeStageTest, NumbersThatNoLatentCanBeAreNotStored) {
@@ -234,6 +280,16 @@ TEST(SynthesizeConfigTest, DefaultsAndModes) {
   const Error error = error_of([&] { config.set("synthesize.mode=shifted"); });
   EXPECT_EQ(error.code(), ErrorCode::kUsage);
   EXPECT_THAT(error.what(), HasSubstr("independent"));
+  EXPECT_EQ(options.spacing, models::Spacing::kAuto);
+  EXPECT_DOUBLE_EQ(options.shift, 1.0);
+  config.set("synthesize.spacing=trailing");
+  config.set("synthesize.shift=3");
+  config.set("synthesize.guidance_gene_low=0.25");
+  EXPECT_EQ(synthesize_options(config).spacing, models::Spacing::kTrailing);
+  EXPECT_DOUBLE_EQ(synthesize_options(config).shift, 3.0);
+  EXPECT_FLOAT_EQ(synthesize_options(config).guidance.gene_interval.low, 0.25f);
+  config.set("synthesize.guidance_form=expression_only");
+  EXPECT_EQ(synthesize_options(config).guidance.form, models::Guidance::Form::kExpressionOnly);
   config.set("synthesize.guidance_form=gene_first");
   EXPECT_EQ(synthesize_options(config).guidance.form, models::Guidance::Form::kGeneFirst);
 }

@@ -1,0 +1,7 @@
+#include "core/pickle.h"
+#include "tests/fuzz/fuzz_support.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  return vtissue::fuzz_reader(data, size,
+                              [](std::span<const std::byte> bytes) { vtissue::unpickle(bytes, "fuzz.pkl"); });
+}

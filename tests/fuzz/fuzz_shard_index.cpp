@@ -1,0 +1,8 @@
+#include "core/checkpoint.h"
+#include "tests/fuzz/fuzz_support.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  return vtissue::fuzz_reader(data, size, [](std::span<const std::byte> bytes) {
+    vtissue::parse_shard_index({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, "fuzz.index.json");
+  });
+}
