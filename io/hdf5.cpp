@@ -55,8 +55,16 @@ std::string innermost_reason() {
   place.fail_with_reason("cannot be read");
 }
 
-/// HDF5 takes a chunk for whole whatever a filter gives back, so the size that LZF checks must be the chunk's.
-void require_lzf_fits(hid_t dataset, const Place& place) {
+/// Bytes of an element in the file. A string of variable length is stored as its length, the address of its heap and
+/// its index there; H5Tget_size() tells the size of a pointer instead.
+std::uint64_t stored_bytes(hid_t type) {
+  constexpr std::uint64_t kVariableString = 4 + 8 + 4;
+  return H5Tis_variable_str(type) > 0 ? kVariableString : H5Tget_size(type);
+}
+
+/// HDF5 takes a chunk for whole whatever a filter gives back, so LZF is told the size to check. The file may state it
+/// too, but need not.
+void prepare_lzf(hid_t dataset, const Place& place) {
   const Handle list(H5Dget_create_plist(dataset), H5Pclose);
   if (H5Pget_layout(list.get()) != H5D_CHUNKED) return;
   const int filters = H5Pget_nfilters(list.get());
@@ -72,13 +80,15 @@ void require_lzf_fits(hid_t dataset, const Place& place) {
     const int rank = H5Pget_chunk(list.get(), H5S_MAX_RANK, chunk.data());
     const Handle type(H5Dget_type(dataset), H5Tclose);
     std::vector<std::uint64_t> factors(chunk.begin(), chunk.begin() + std::max(rank, 0));
-    factors.push_back(H5Tget_size(type.get()));
-    if (count < 3 || parameters[2] != product(factors)) {
+    factors.push_back(stored_bytes(type.get()));
+    const unsigned stated = count < 3 ? 0 : parameters[2];
+    if (stated != 0 && stated != product(factors)) {
       place.fail(
           fmt::format("is compressed by LZF for chunks of {} bytes, but its chunks have {}; the file is damaged, "
                       "copy or make it again",
-                      count < 3 ? 0 : parameters[2], product(factors)));
+                      stated, product(factors)));
     }
+    set_lzf_chunk_bytes(product(factors));
   }
 }
 
@@ -221,7 +231,7 @@ std::pair<Handle, Handle> Dataset::select_rows(std::uint64_t first, std::uint64_
 
 void Dataset::read_block(hid_t memory_type, std::uint64_t first, std::uint64_t count, void* out) const {
   const ApiLock lock;
-  require_lzf_fits(id(), place_);
+  prepare_lzf(id(), place_);
   herr_t status = 0;
   if (shape_.empty()) {
     status = H5Dread(id(), memory_type, H5S_ALL, H5S_ALL, H5P_DEFAULT, out);
@@ -236,7 +246,7 @@ std::vector<std::string> Dataset::read_strings() const {
   const ApiLock lock;
   if (kind_ != TypeKind::kString) place_.fail("does not hold strings");
   require_plausible();
-  require_lzf_fits(id(), place_);
+  prepare_lzf(id(), place_);
   const Handle type(H5Dget_type(id()), H5Tclose);
   const Handle space(H5Dget_space(id()), H5Sclose);
   return read_string_values(type.get(), space.get(), elements(), place_, [&](hid_t memory_type, void* out) {

@@ -47,12 +47,13 @@ std::optional<std::vector<std::uint8_t>> decode_lzf(std::span<const std::uint8_t
   return out;
 }
 
-std::size_t filter(unsigned flags, std::size_t parameters, const unsigned* values, std::size_t bytes,
-                   std::size_t* buffer_size, void** buffer) {
-  // The third parameter is the size of a chunk; without it nothing would tell a chunk that is cut short.
-  if ((flags & H5Z_FLAG_REVERSE) == 0 || parameters < 3) return 0;
+std::size_t chunk_bytes = 0;  // guarded by the lock of the API
+
+std::size_t filter(unsigned flags, std::size_t, const unsigned*, std::size_t bytes, std::size_t* buffer_size,
+                   void** buffer) {
+  if ((flags & H5Z_FLAG_REVERSE) == 0) return 0;
   try {
-    const auto decoded = decode_lzf({static_cast<const std::uint8_t*>(*buffer), bytes}, values[2]);
+    const auto decoded = decode_lzf({static_cast<const std::uint8_t*>(*buffer), bytes}, chunk_bytes);
     if (!decoded || decoded->empty()) return 0;
     void* memory = H5allocate_memory(decoded->size(), false);
     if (memory == nullptr) return 0;
@@ -67,6 +68,8 @@ std::size_t filter(unsigned flags, std::size_t parameters, const unsigned* value
 }
 
 }  // namespace
+
+void set_lzf_chunk_bytes(std::size_t bytes) { chunk_bytes = bytes; }
 
 void register_lzf_decoder() {
   if (H5Zfilter_avail(kLzfFilter) > 0) return;

@@ -69,6 +69,8 @@ TEST(JpegTileDeath, LackOfMemoryIsAnErrorAndFreesNothingTwice) {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   GTEST_SKIP() << "the sanitizer's own memory is more than the limit";
 #else
+  // In a process of its own: what earlier tests freed would serve as memory beyond the limit.
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
   const RgbImage picture = noise_picture({2500, 2500});  // some 18 MB as JPEG of quality 100
   EXPECT_EXIT(encode_short_of_memory(picture), ::testing::ExitedWithCode(0), "^$");
 #endif

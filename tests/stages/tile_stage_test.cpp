@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/hash.h"
 #include "io/tile_store.h"
 #include "stage_fixture.h"
 #include "stages/tile/tile_config.h"
