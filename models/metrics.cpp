@@ -1,5 +1,7 @@
 #include "models/metrics.h"
 
+#include <ATen/Parallel.h>
+
 #include <algorithm>
 #include <cmath>
 
@@ -47,6 +49,18 @@ double total(const at::Tensor& matrix) {
 /// Mean of the rows of [n, dim]: a sum along rows of the transposed, for the same reason.
 at::Tensor mean_row(const at::Tensor& x) { return x.t().contiguous().sum(-1) / static_cast<double>(x.size(0)); }
 
+/// The factorisations of LAPACK split their sums by the number of threads, so they get one.
+class OneThread {
+ public:
+  OneThread() : before_(at::get_num_threads()) { at::set_num_threads(1); }
+  ~OneThread() { at::set_num_threads(before_); }
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+
+ private:
+  int before_;
+};
+
 /// A factor F of the covariance, F^T F, with at most dim rows.
 at::Tensor covariance_factor(const at::Tensor& x, const at::Tensor& mean) {
   const at::Tensor centered = (x - mean) / std::sqrt(static_cast<double>(x.size(0) - 1));
@@ -72,6 +86,7 @@ double frechet_distance(const FeatureSet& a, const FeatureSet& b, Device& device
   check(a, b);
   double distance = 0;
   device.run([&] {
+    const OneThread one_thread;
     const at::Tensor xa = matrix(a);
     const at::Tensor xb = matrix(b);
     const at::Tensor mean_a = mean_row(xa);

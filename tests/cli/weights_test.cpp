@@ -85,7 +85,9 @@ TEST(Registry, EveryModelIsDescribed) {
     EXPECT_FALSE(model.weights.empty());
     EXPECT_FALSE(model.licence.empty());
     EXPECT_FALSE(model.preprocessing.empty());
-    if (!model.redistribution || !model.commercial) EXPECT_FALSE(model.notice.empty());
+    if (!model.redistribution || !model.commercial) {
+      EXPECT_FALSE(model.notice.empty());
+    }
   }
   EXPECT_EQ(find_known_model("uni2h")->tile_um, 128);
   EXPECT_EQ(find_known_model("null"), nullptr);

@@ -24,6 +24,7 @@ class InlineDevice : public models::Device {
  public:
   void run(const std::function<void()>& work) override { work(); }
   const std::string& name() const override { return name_; }
+  models::Dtype dtype() const override { return models::Dtype::kF32; }
   std::string numerics_class() const override { return "test"; }
 
  private:
