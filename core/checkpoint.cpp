@@ -128,9 +128,11 @@ Checkpoint Checkpoint::open(const fs::path& path) {
   const std::string extension = path.extension().string();
   const bool named_torch =
       extension == ".pth" || extension == ".pt" || extension == ".bin" || extension == ".ckpt" || extension == ".pkl";
+  // The length of a safetensors header may look like the start of a pickle; the brace behind it does not.
+  const bool has_header = start.find('{') == 8;
   if (name.ends_with(kIndexEnd)) {
     impl->open_shards();
-  } else if (TorchFile::starts_like_one(std::as_bytes(std::span(start))) || (named_torch && start.find('{') != 8)) {
+  } else if (!has_header && (named_torch || TorchFile::starts_like_one(std::as_bytes(std::span(start))))) {
     // What is neither gets the message for what its name says it is.
     impl->torch = TorchFile::open(path);
     impl->format = "PyTorch";

@@ -204,8 +204,10 @@ void refuse_other_formats(const fs::path& path, std::string_view start) {
   if (start.starts_with("PK\x03\x04"sv)) {
     refuse(path, "it is a zip archive, as PyTorch writes .pth files; give it that name");
   }
-  if (start.starts_with("\x80\x02"sv))
+  // The length of a header may start like a pickle; the brace behind it does not.
+  if (start.starts_with("\x80\x02"sv) && start.find('{') != 8) {
     refuse(path, "it is a Python pickle, as PyTorch wrote .pth files; give it that name");
+  }
 }
 
 }  // namespace

@@ -100,15 +100,14 @@ TEST_F(BadInputTest, NetworksThatDoNotFitEachOtherAreRefusedAtOnce) {
     command[1] = std::string(VTISSUE_SOURCE_DIR) + "/configs/demo.yaml";
     return command;
   };
-  expect_refused(with_demo("models.autoencoder=\"null\""), 4,
+  expect_refused(with_demo("models.autoencoder=./null"), 4,
                  AllOf(HasSubstr("models.autoencoder"), HasSubstr("4 latent channels"), HasSubstr("makes 16")));
-  expect_refused(with_demo("models.encoder=\"null\""), 4,
-                 AllOf(HasSubstr("models.encoder"), HasSubstr("models.stmdit")));
-  expect_refused(with_demo("models.expression=\"null\""), 4,
+  expect_refused(with_demo("models.encoder=./null"), 4, AllOf(HasSubstr("models.encoder"), HasSubstr("models.stmdit")));
+  expect_refused(with_demo("models.expression=./null"), 4,
                  AllOf(HasSubstr("models.expression"), HasSubstr("models.stmdit")));
-  expect_refused(with_demo("models.predictor_encoder=\"null\""), 4,
+  expect_refused(with_demo("models.predictor_encoder=./null"), 4,
                  AllOf(HasSubstr("models.predictor_encoder"), HasSubstr("models.predictor ")));
-  expect_refused(with_demo("models.stmdit=\"null\""), 4, HasSubstr("models.stmdit"));
+  expect_refused(with_demo("models.stmdit=./null"), 4, HasSubstr("models.stmdit"));
   // The null predictor's four genes are none of the demo encoder's.
   expect_refused(arguments(work_ / "out", {"--set", "models.expression=" + std::string(VTISSUE_SOURCE_DIR) +
                                                         "/weights/demo/expression"}),

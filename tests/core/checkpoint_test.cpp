@@ -110,6 +110,15 @@ TEST_F(CheckpointFolder, ContentDecidesNotTheName) {
   EXPECT_THAT(message_of(folder_ / "none.pth"), HasSubstr("none.pth"));
 }
 
+TEST_F(CheckpointFolder, NoLengthOfAHeaderLooksLikeAPickle) {
+  const float value = 1;
+  for (std::size_t more = 0; more < 1200; more += 8) {  // headers of 128 and 640 bytes start like one
+    const fs::path path = folder_ / "a.safetensors";
+    write_safetensors(path, {{"a", "F32", {1}, std::as_bytes(std::span(&value, 1))}}, {{"m", std::string(more, 'x')}});
+    EXPECT_EQ(Checkpoint::open(path).format(), "safetensors") << more;
+  }
+}
+
 TEST_F(CheckpointFolder, AGroupIsReadWithoutItsName) {
   const Checkpoint whole = Checkpoint::open(kGolden / "pickles/nested.pth");
   const Checkpoint group = whole.select("ema");

@@ -68,6 +68,13 @@ TEST_P(TaesdGolden, IntermediatesAgree) {
   Taesd network(tiny(channels, pooled));
   load_original(network, golden_path(file + "_encoder.safetensors"), golden_path(file + "_decoder.safetensors"));
   const auto tensor = [&](const char* key) { return io.get(std::string(name) + "/" + key); };
+  // The golden holds every fourth pixel behind the first block.
+  torch::nn::Sequential start;
+  start->push_back(*network->encoder->begin());
+  start->push_back(*(network->encoder->begin() + 1));
+  const at::Tensor block = start->forward(tensor("x"));
+  expect_close(block.slice(2, 0, block.size(2), 4).slice(3, 0, block.size(3), 4), tensor("after_enc_block1"),
+               kTolerance);
   torch::nn::Sequential clamp;
   clamp->push_back(*network->decoder->begin());
   expect_close(clamp->forward(tensor("z_in")), tensor("after_dec_clamp"), kTolerance);
