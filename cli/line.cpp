@@ -43,13 +43,10 @@ nlohmann::json describe_for_report(const Config& config, const std::vector<pipel
   return {{"warnings", warnings}, {"stages", stages}, {"configuration", stages::public_configuration(config)}};
 }
 
-/// The part of the configuration that a virtual slide's pixels depend on: a changed metric or report
-/// option must not make the slide anew. What synthesis was set to, and with which models, the latents say
-/// themselves, so that they cannot be claimed to be what they are not.
-nlohmann::json configuration_of_the_slide(const Config& config) {
-  nlohmann::json all = stages::public_configuration(config);
-  for (const char* section : {"evaluate", "report", "models", "synthesize"}) all.erase(section);
-  return all;
+/// What the stage itself was set to. Of the stages before it the stores say themselves what made them, so that they
+/// cannot be claimed to be what they are not.
+nlohmann::json configuration_of_stitch(const Config& config) {
+  return {{"stitch", stages::public_configuration(config).at("stitch")}};
 }
 
 }  // namespace
@@ -107,7 +104,7 @@ std::shared_ptr<const Stage> make_stitch_stage(const Config& config, Engines& en
   const auto autoencoder = engines.autoencoder();
   options.provenance = {
       {"software", generator()},
-      {"configuration", configuration_of_the_slide(config)},
+      {"configuration", configuration_of_stitch(config)},
       {"models", {{"autoencoder", {{"name", autoencoder->info().name}, {"sha256", autoencoder->info().sha256}}}}},
       {"numerics_class", engines.numerics_class()}};
   if (nlohmann::json licences = engines.licences(); !licences.empty()) {

@@ -151,6 +151,59 @@ AnnTable var_to_write(const AnnData& data) {
   return var;
 }
 
+/// What the file says besides the entries of its matrix.
+AnnData read_frame(const Group& root, const std::string& matrix) {
+  AnnData data;
+  data.obs = read_ann_table(root, "obs");
+  data.matrices = list_matrices(root);
+  data.var = read_ann_table(root, matrix == "raw/X" ? "raw/var" : "var");
+  data.has_x = std::ranges::find(data.matrices, matrix) != data.matrices.end();
+  if (!data.has_x && matrix != "X") {
+    root.place().fail(fmt::format("has no matrix '{}' (it has: {})", matrix, fmt::join(data.matrices, ", ")));
+  }
+  data.x.rows = data.obs.index.size();
+  data.x.indptr.assign(data.x.rows + 1, 0);
+  data.spatial = read_spatial(root, data.x.rows);
+  if (root.has_group("uns")) read_scalars(root.group("uns"), "", 0, data);
+  return data;
+}
+
+void name_genes(AnnData& data) {
+  data.x.genes = data.var.index;
+  data.x.gene_ids = find_gene_ids(data.var);
+}
+
+/// Everything but X.
+void write_rest(Group& root, std::size_t rows, const AnnData& data) {
+  const AnnTable var = var_to_write(data);
+  write_ann_table(root, "obs", data.obs);
+  write_ann_table(root, "var", var);
+  for (const char* name : {"layers", "varm", "obsp", "varp"}) {
+    Group group = root.create_group(name);
+    write_encoding(group, "dict", "0.1.0");
+  }
+  Group obsm = root.create_group("obsm");
+  write_encoding(obsm, "dict", "0.1.0");
+  if (data.spatial) {
+    Dataset spatial = obsm.write<double>("spatial", std::array<std::uint64_t, 2>{rows, 2}, *data.spatial);
+    write_encoding(spatial, "array", "0.2.0");
+  }
+  write_uns(root, data);
+}
+
+/// Rows [first, first + count) of a CSR matrix, dense.
+std::vector<float> dense_rows(const ExpressionMatrix& matrix, std::size_t first, std::size_t count) {
+  const std::size_t columns = matrix.genes.size();
+  std::vector<float> dense(count * columns);
+  for (std::size_t row = 0; row < count; ++row) {
+    for (auto i = static_cast<std::size_t>(matrix.indptr[first + row]);
+         i < static_cast<std::size_t>(matrix.indptr[first + row + 1]); ++i) {
+      dense[row * columns + static_cast<std::size_t>(matrix.indices[i])] = matrix.values[i];
+    }
+  }
+  return dense;
+}
+
 }  // namespace
 
 const AnnColumn* AnnTable::find(std::string_view name) const {
@@ -179,27 +232,51 @@ const std::vector<std::string>* AnnTable::strings(std::string_view name) const {
 AnnData read_h5ad(const fs::path& path, const H5adOptions& options) {
   const hdf5::File file = open_h5ad(path);
   const Group root = file.root();
-  AnnData data;
-  data.obs = read_ann_table(root, "obs");
-  data.matrices = list_matrices(root);
-  const bool raw = options.matrix == "raw/X";
-  data.var = raw ? read_ann_table(root, "raw/var") : read_ann_table(root, "var");
-  data.has_x = std::ranges::find(data.matrices, options.matrix) != data.matrices.end();
-  if (!data.has_x && options.matrix != "X") {
-    root.place().fail(fmt::format("has no matrix '{}' (it has: {})", options.matrix, fmt::join(data.matrices, ", ")));
-  }
-  const std::size_t rows = data.obs.index.size(), columns = data.var.index.size();
-  if (data.has_x) {
-    data.x = read_ann_matrix(root, options.matrix, rows, columns);
-  } else {
-    data.x.rows = rows;
-    data.x.indptr.assign(rows + 1, 0);
-  }
-  data.x.genes = data.var.index;
-  data.x.gene_ids = find_gene_ids(data.var);
-  data.spatial = read_spatial(root, rows);
-  if (root.has_group("uns")) read_scalars(root.group("uns"), "", 0, data);
+  AnnData data = read_frame(root, options.matrix);
+  if (data.has_x) data.x = read_ann_matrix(root, options.matrix, data.obs.index.size(), data.var.index.size());
+  name_genes(data);
   return data;
+}
+
+H5adRows::H5adRows(const fs::path& path) : file_(std::make_unique<hdf5::File>(open_h5ad(path))) {
+  const Group root = file_->root();
+  table_ = read_frame(root, "X");
+  if (!table_.has_x) root.place().fail("has no matrix X");
+  x_ = std::make_unique<AnnMatrixRows>(root, "X", table_.obs.index.size(), table_.var.index.size());
+  name_genes(table_);
+}
+
+H5adRows::~H5adRows() = default;
+H5adRows::H5adRows(H5adRows&&) noexcept = default;
+
+ExpressionMatrix H5adRows::read(std::size_t first, std::size_t count) const {
+  if (first > rows() || count > rows() - first) {
+    throw std::logic_error(fmt::format("H5adRows: rows {} to {} of {}", first, first + count, rows()));
+  }
+  return x_->read(first, count);
+}
+
+H5adWriter::H5adWriter(const fs::path& path, std::size_t rows, std::size_t genes)
+    : rows_(rows), genes_(genes), file_(std::make_unique<hdf5::File>(hdf5::File::create(path))) {
+  Group root = file_->root();
+  write_encoding(root, "anndata", "0.1.0");
+  x_ = std::make_unique<AnnMatrixWriter>(root, "X", rows, genes);
+}
+
+H5adWriter::~H5adWriter() = default;
+
+void H5adWriter::append(std::span<const float> values) { x_->append(values); }
+
+void H5adWriter::finish(const AnnData& rest) {
+  if (rest.obs.index.size() != rows_ || rest.x.genes.size() != genes_ ||
+      (rest.spatial && rest.spatial->size() != 2 * rows_)) {
+    throw std::logic_error("H5adWriter: obs, genes and spatial do not fit X");
+  }
+  x_->finish();
+  x_.reset();
+  Group root = file_->root();
+  write_rest(root, rows_, rest);
+  file_->close();
 }
 
 void write_h5ad(const fs::path& path, const AnnData& data) {
@@ -208,25 +285,21 @@ void write_h5ad(const fs::path& path, const AnnData& data) {
       (data.spatial && data.spatial->size() != 2 * x.rows)) {
     throw std::logic_error("write_h5ad: obs, x and spatial differ in their rows");
   }
-  const AnnTable var = var_to_write(data);
-  hdf5::File file = hdf5::File::create(path);
-  Group root = file.root();
-  write_encoding(root, "anndata", "0.1.0");
-  if (data.has_x) write_ann_matrix(root, "X", x, x.genes.size());
-  write_ann_table(root, "obs", data.obs);
-  write_ann_table(root, "var", var);
-  for (const char* name : {"layers", "varm", "obsp", "varp"}) {
-    Group group = root.create_group(name);
-    write_encoding(group, "dict", "0.1.0");
+  var_to_write(data);
+  if (!data.has_x) {
+    hdf5::File file = hdf5::File::create(path);
+    Group root = file.root();
+    write_encoding(root, "anndata", "0.1.0");
+    write_rest(root, x.rows, data);
+    file.close();
+    return;
   }
-  Group obsm = root.create_group("obsm");
-  write_encoding(obsm, "dict", "0.1.0");
-  if (data.spatial) {
-    Dataset spatial = obsm.write<double>("spatial", std::array<std::uint64_t, 2>{x.rows, 2}, *data.spatial);
-    write_encoding(spatial, "array", "0.2.0");
+  H5adWriter writer(path, x.rows, x.genes.size());
+  constexpr std::size_t kRowsAtOnce = 64;
+  for (std::size_t first = 0; first < x.rows; first += kRowsAtOnce) {
+    writer.append(dense_rows(x, first, std::min(kRowsAtOnce, x.rows - first)));
   }
-  write_uns(root, data);
-  file.close();
+  writer.finish(data);
 }
 
 }  // namespace vtissue::io

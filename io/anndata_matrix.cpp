@@ -5,6 +5,8 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <stdexcept>
+#include <utility>
 
 #include "io/anndata_table.h"
 
@@ -30,7 +32,7 @@ void require_matching(const hdf5::Place& place, std::uint64_t matrix_rows, std::
   place.fail(fmt::format("value {} in row {}, column {}; expression must be finite", value, row, column));
 }
 
-ExpressionMatrix read_dense(const Dataset& dataset, std::size_t rows, std::size_t columns) {
+void check_dense(const Dataset& dataset, std::size_t rows, std::size_t columns) {
   if (dataset.shape().size() != 2) {
     dataset.place().fail(fmt::format("has {} dimensions, expected 2", dataset.shape().size()));
   }
@@ -39,6 +41,9 @@ ExpressionMatrix read_dense(const Dataset& dataset, std::size_t rows, std::size_
     dataset.place().fail("does not hold numbers");
   }
   dataset.require_plausible();
+}
+
+ExpressionMatrix read_dense(const Dataset& dataset, std::size_t first_row, std::size_t rows, std::size_t columns) {
   // Whole chunks at a time: a compressed chunk would else be inflated over and over.
   std::uint64_t step = block_rows(columns);
   if (const std::uint64_t chunk = dataset.chunk_rows(); chunk > 0) step = std::max(chunk, step / chunk * chunk);
@@ -49,8 +54,9 @@ ExpressionMatrix read_dense(const Dataset& dataset, std::size_t rows, std::size_
   matrix.indptr.reserve(rows + 1);
   matrix.indptr.push_back(0);
   std::vector<float> block(step * columns);
-  for (std::uint64_t first = 0; first < rows; first += step) {
-    const std::uint64_t count = std::min<std::uint64_t>(step, rows - first);
+  for (std::uint64_t done = 0; done < rows; done += step) {
+    const std::uint64_t count = std::min<std::uint64_t>(step, rows - done);
+    const std::uint64_t first = first_row + done;
     dataset.read_rows(first, count, block.data());
     for (std::size_t row = 0; row < count; ++row) {
       for (std::size_t column = 0; column < columns; ++column) {
@@ -73,34 +79,49 @@ struct Compressed {
   std::vector<float> values;
 };
 
-Compressed read_compressed(const Group& group, std::size_t major, std::size_t minor) {
-  const Dataset data = group.dataset("data"), indices = group.dataset("indices"), indptr = group.dataset("indptr");
-  for (const Dataset* dataset : {&data, &indices, &indptr}) {
+/// The datasets data and indices of a compressed matrix, and its indptr, whose order is checked.
+struct CompressedFile {
+  Dataset data, indices;
+  std::vector<std::int64_t> indptr;
+};
+
+CompressedFile open_compressed(const Group& group, std::size_t major) {
+  Dataset data = group.dataset("data"), indices = group.dataset("indices");
+  const Dataset indptr = group.dataset("indptr");
+  for (const Dataset* dataset : {&std::as_const(data), &std::as_const(indices), &indptr}) {
     if (dataset->shape().size() != 1) dataset->place().fail("is not one-dimensional");
   }
   indptr.require_shape(std::array<std::uint64_t, 1>{major + 1});
   const std::uint64_t count = data.shape()[0];
   indices.require_shape(std::array{count});
 
-  Compressed arrays;
-  arrays.indptr = indptr.read<std::int64_t>();
-  if (arrays.indptr.front() != 0) indptr.place().fail(fmt::format("begins with {}, not 0", arrays.indptr.front()));
-  if (!std::ranges::is_sorted(arrays.indptr)) indptr.place().fail("falls: it must not decrease");
-  if (static_cast<std::uint64_t>(arrays.indptr.back()) != count) {
-    indptr.place().fail(fmt::format("ends with {}, but there are {} values", arrays.indptr.back(), count));
+  std::vector<std::int64_t> starts = indptr.read<std::int64_t>();
+  if (starts.front() != 0) indptr.place().fail(fmt::format("begins with {}, not 0", starts.front()));
+  if (!std::ranges::is_sorted(starts)) indptr.place().fail("falls: it must not decrease");
+  if (static_cast<std::uint64_t>(starts.back()) != count) {
+    indptr.place().fail(fmt::format("ends with {}, but there are {} values", starts.back(), count));
   }
-  arrays.indices = indices.read<std::int64_t>();
-  for (const std::int64_t index : arrays.indices) {
+  return {std::move(data), std::move(indices), std::move(starts)};
+}
+
+void check_entries(const Dataset& indices_of, const Dataset& values_of, std::span<const std::int64_t> indices,
+                   std::span<const float> values, std::size_t minor, std::uint64_t first) {
+  for (const std::int64_t index : indices) {
     if (index < 0 || static_cast<std::uint64_t>(index) >= minor) {
-      indices.place().fail(fmt::format("index {} of {}", index, minor));
+      indices_of.place().fail(fmt::format("index {} of {}", index, minor));
     }
   }
-  arrays.values = data.read<float>();
-  for (std::size_t i = 0; i < arrays.values.size(); ++i) {
-    if (!std::isfinite(arrays.values[i])) {
-      data.place().fail(fmt::format("value {} at {}; expression must be finite", arrays.values[i], i));
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    if (!std::isfinite(values[i])) {
+      values_of.place().fail(fmt::format("value {} at {}; expression must be finite", values[i], first + i));
     }
   }
+}
+
+Compressed read_compressed(const Group& group, std::size_t major, std::size_t minor) {
+  CompressedFile file = open_compressed(group, major);
+  Compressed arrays{std::move(file.indptr), file.indices.read<std::int64_t>(), file.data.read<float>()};
+  check_entries(file.indices, file.data, arrays.indices, arrays.values, minor, 0);
   return arrays;
 }
 
@@ -123,6 +144,30 @@ ExpressionMatrix from_csc(const Compressed& arrays, std::size_t rows) {
   }
   sort_rows(matrix);
   return matrix;
+}
+
+/// The encoding of a compressed matrix, "csr_matrix" or "csc_matrix", once its shape is found to fit.
+std::string compressed_encoding(const Group& group, std::size_t rows, std::size_t columns) {
+  std::string encoding = group.string_attribute("encoding-type").value_or("");
+  const std::string shape_name = encoding.empty() ? "h5sparse_shape" : "shape";
+  if (encoding.empty()) encoding = group.string_attribute("h5sparse_format").value_or("none") + "_matrix";
+  if (encoding != "csr_matrix" && encoding != "csc_matrix") {
+    group.place().fail(fmt::format("has encoding '{}', expected a dense array, csr_matrix or csc_matrix", encoding));
+  }
+  const auto shape = group.integers_attribute(shape_name);
+  if (!shape || shape->size() != 2 || shape->at(0) < 0 || shape->at(1) < 0) {
+    group.place().fail(fmt::format("attribute '{}' is [{}], expected two numbers that are not negative", shape_name,
+                                   fmt::join(shape.value_or(std::vector<std::int64_t>{}), ", ")));
+  }
+  require_matching(group.place(), static_cast<std::uint64_t>(shape->at(0)), static_cast<std::uint64_t>(shape->at(1)),
+                   rows, columns);
+  return encoding;
+}
+
+void require_column_count(const Group& parent, const std::string& name, std::size_t columns) {
+  if (columns > static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max())) {
+    parent.place().child(name).fail(fmt::format("has {} columns", columns));
+  }
 }
 
 }  // namespace
@@ -177,47 +222,96 @@ ExpressionMatrix read_compressed_rows(const Group& group, std::size_t rows, std:
 }
 
 ExpressionMatrix read_ann_matrix(const Group& parent, const std::string& name, std::size_t rows, std::size_t columns) {
-  if (columns > static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max())) {
-    parent.place().child(name).fail(fmt::format("has {} columns", columns));
+  require_column_count(parent, name, columns);
+  if (parent.has_dataset(name)) {
+    const Dataset dataset = parent.dataset(name);
+    check_dense(dataset, rows, columns);
+    return read_dense(dataset, 0, rows, columns);
   }
-  if (parent.has_dataset(name)) return read_dense(parent.dataset(name), rows, columns);
   const Group group = parent.group(name);
-  std::string encoding = group.string_attribute("encoding-type").value_or("");
-  const std::string shape_name = encoding.empty() ? "h5sparse_shape" : "shape";
-  if (encoding.empty()) encoding = group.string_attribute("h5sparse_format").value_or("none") + "_matrix";
-  if (encoding != "csr_matrix" && encoding != "csc_matrix") {
-    group.place().fail(fmt::format("has encoding '{}', expected a dense array, csr_matrix or csc_matrix", encoding));
-  }
-  const auto shape = group.integers_attribute(shape_name);
-  if (!shape || shape->size() != 2 || shape->at(0) < 0 || shape->at(1) < 0) {
-    group.place().fail(fmt::format("attribute '{}' is [{}], expected two numbers that are not negative", shape_name,
-                                   fmt::join(shape.value_or(std::vector<std::int64_t>{}), ", ")));
-  }
-  require_matching(group.place(), static_cast<std::uint64_t>(shape->at(0)), static_cast<std::uint64_t>(shape->at(1)),
-                   rows, columns);
-  if (encoding == "csr_matrix") return read_compressed_rows(group, rows, columns);
+  if (compressed_encoding(group, rows, columns) == "csr_matrix") return read_compressed_rows(group, rows, columns);
   return from_csc(read_compressed(group, columns, rows), rows);
 }
 
-void write_ann_matrix(Group& parent, const std::string& name, const ExpressionMatrix& matrix, std::size_t columns) {
-  const std::uint64_t step =
-      std::min<std::uint64_t>(block_rows(columns) / 4 + 1, std::max<std::size_t>(matrix.rows, 1));
-  Dataset dataset = parent.create_dataset(name, H5T_NATIVE_FLOAT, std::array<std::uint64_t, 2>{matrix.rows, columns},
-                                          std::array<std::uint64_t, 2>{step, columns});
-  write_encoding(dataset, "array", "0.2.0");
-  std::vector<float> block;
-  for (std::uint64_t first = 0; first < matrix.rows; first += step) {
-    const std::uint64_t count = std::min<std::uint64_t>(step, matrix.rows - first);
-    block.assign(count * columns, 0.0f);
-    for (std::size_t row = 0; row < count; ++row) {
-      const auto begin = static_cast<std::size_t>(matrix.indptr[first + row]);
-      const auto end = static_cast<std::size_t>(matrix.indptr[first + row + 1]);
-      for (std::size_t i = begin; i < end; ++i) {
-        block[row * columns + static_cast<std::size_t>(matrix.indices[i])] = matrix.values[i];
-      }
-    }
-    dataset.write_rows(first, count, block.data());
+AnnMatrixRows::AnnMatrixRows(const Group& parent, const std::string& name, std::size_t rows, std::size_t columns)
+    : columns_(columns) {
+  require_column_count(parent, name, columns);
+  if (parent.has_dataset(name)) {
+    dense_ = parent.dataset(name);
+    check_dense(*dense_, rows, columns);
+    return;
   }
+  const Group group = parent.group(name);
+  if (compressed_encoding(group, rows, columns) == "csc_matrix") {
+    whole_ = from_csc(read_compressed(group, columns, rows), rows);
+    return;
+  }
+  CompressedFile file = open_compressed(group, rows);
+  data_ = std::move(file.data);
+  indices_ = std::move(file.indices);
+  indptr_ = std::move(file.indptr);
+}
+
+ExpressionMatrix AnnMatrixRows::read(std::size_t first, std::size_t count) const {
+  if (dense_) return read_dense(*dense_, first, count, columns_);
+  if (!data_) {
+    std::vector<std::size_t> rows(count);
+    std::iota(rows.begin(), rows.end(), first);
+    return select_rows(whole_, rows);
+  }
+  const auto begin = static_cast<std::uint64_t>(indptr_[first]);
+  const auto entries = static_cast<std::uint64_t>(indptr_[first + count]) - begin;
+  // A lying header may claim more entries than the file holds.
+  data_->require_plausible();
+  indices_->require_plausible();
+  std::vector<std::int64_t> indices(entries);
+  ExpressionMatrix matrix;
+  matrix.rows = count;
+  matrix.values.resize(entries);
+  if (entries > 0) {
+    indices_->read_rows(begin, entries, indices.data());
+    data_->read_rows(begin, entries, matrix.values.data());
+  }
+  check_entries(*indices_, *data_, indices, matrix.values, columns_, begin);
+  for (std::size_t row = 0; row <= count; ++row) matrix.indptr.push_back(indptr_[first + row] - indptr_[first]);
+  matrix.indices.assign(indices.begin(), indices.end());
+  sort_rows(matrix);
+  return matrix;
+}
+
+AnnMatrixWriter::AnnMatrixWriter(Group& parent, const std::string& name, std::size_t rows, std::size_t columns)
+    : rows_(rows),
+      columns_(columns),
+      step_(std::min<std::uint64_t>(block_rows(columns) / 4 + 1, std::max<std::size_t>(rows, 1))),
+      dataset_(parent.create_dataset(name, H5T_NATIVE_FLOAT, std::array<std::uint64_t, 2>{rows, columns},
+                                     std::array<std::uint64_t, 2>{step_, columns})) {
+  write_encoding(dataset_, "array", "0.2.0");
+}
+
+// Whole chunks of the file are written whatever the rows come in, so that the bytes do not depend on it.
+void AnnMatrixWriter::append(std::span<const float> values) {
+  if (columns_ == 0) return;
+  if (values.size() % columns_ != 0 || written_ + (block_.size() + values.size()) / columns_ > rows_) {
+    throw std::logic_error("AnnMatrixWriter: the values are no rows, or more than announced");
+  }
+  while (!values.empty()) {
+    const std::size_t taken = std::min(values.size(), step_ * columns_ - block_.size());
+    block_.insert(block_.end(), values.begin(), values.begin() + static_cast<std::ptrdiff_t>(taken));
+    values = values.subspan(taken);
+    if (block_.size() == step_ * columns_) flush();
+  }
+}
+
+void AnnMatrixWriter::finish() {
+  if (!block_.empty()) flush();
+  if (columns_ != 0 && written_ != rows_) throw std::logic_error("AnnMatrixWriter: rows are missing");
+}
+
+void AnnMatrixWriter::flush() {
+  const std::size_t count = block_.size() / columns_;
+  dataset_.write_rows(written_, count, block_.data());
+  written_ += count;
+  block_.clear();
 }
 
 }  // namespace vtissue::io

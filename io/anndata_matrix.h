@@ -1,7 +1,11 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "io/expression.h"
 #include "io/hdf5.h"
@@ -16,13 +20,44 @@ namespace vtissue::io {
 ExpressionMatrix read_ann_matrix(const hdf5::Group& parent, const std::string& name, std::size_t rows,
                                  std::size_t columns);
 
+/// A matrix that read_ann_matrix() takes, by ranges of rows: of a dense or csr_matrix only the rows asked for are in
+/// memory (of the latter also indptr), a csc_matrix is read whole on construction.
+class AnnMatrixRows {
+ public:
+  /// Throws Error kBadInput as read_ann_matrix() does, for values that are not finite or indices out of range first
+  /// when they are read.
+  AnnMatrixRows(const hdf5::Group& parent, const std::string& name, std::size_t rows, std::size_t columns);
+  /// Rows [first, first + count), which must be there; without genes. Entries as in read_ann_matrix().
+  ExpressionMatrix read(std::size_t first, std::size_t count) const;
+
+ private:
+  std::size_t columns_;
+  std::optional<hdf5::Dataset> dense_;
+  std::optional<hdf5::Dataset> data_, indices_;
+  std::vector<std::int64_t> indptr_;
+  ExpressionMatrix whole_;  ///< of a csc_matrix
+};
+
 /// The arrays data, indices and indptr of `group` as CSR [rows, columns], checked and brought into order
 /// in the same way (no shape or encoding attributes are asked for).
 ExpressionMatrix read_compressed_rows(const hdf5::Group& group, std::size_t rows, std::size_t columns);
 
-/// Writes parent/name as dense float32, chunked by rows.
-void write_ann_matrix(hdf5::Group& parent, const std::string& name, const ExpressionMatrix& matrix,
-                      std::size_t columns);
+/// Writes parent/name as dense float32, chunked by rows, from rows as they come.
+class AnnMatrixWriter {
+ public:
+  AnnMatrixWriter(hdf5::Group& parent, const std::string& name, std::size_t rows, std::size_t columns);
+  /// The next rows, [n, columns]. Throws std::logic_error if they are more than announced.
+  void append(std::span<const float> values);
+  /// Throws std::logic_error if rows are missing.
+  void finish();
+
+ private:
+  void flush();
+  std::size_t rows_, columns_, step_;
+  std::size_t written_ = 0;
+  std::vector<float> block_;
+  hdf5::Dataset dataset_;
+};
 
 /// Sorts the entries of each row by column and adds up those of the same cell.
 void sort_rows(ExpressionMatrix& matrix);

@@ -67,7 +67,7 @@ struct FeatureWriter::Impl {
 };
 
 FeatureWriter::FeatureWriter(const std::filesystem::path& path, std::span<const TileCell> cells,
-                             const std::string& slide_sha256) {
+                             const std::string& slide_sha256, const std::string& settings) {
   if (std::ranges::adjacent_find(cells, std::ranges::greater_equal{}) != cells.end()) {
     throw std::logic_error("FeatureWriter: cells are not sorted and unique");
   }
@@ -75,6 +75,7 @@ FeatureWriter::FeatureWriter(const std::filesystem::path& path, std::span<const 
   hdf5::Group root = file.root();
   hdf5::write_format(root, kFormat, kVersion);
   root.set_string("slide_sha256", slide_sha256);
+  root.set_string("settings", settings);
   std::vector<std::int32_t> numbers;
   numbers.reserve(2 * cells.size());
   for (const TileCell cell : cells) numbers.insert(numbers.end(), {cell.column, cell.row});
@@ -139,6 +140,7 @@ struct FeatureReader::Impl {
   };
   hdf5::File file;
   std::string slide_sha256;
+  std::string settings;
   std::vector<TileCell> cells;
   std::map<std::string, Set, std::less<>> sets;
 
@@ -155,7 +157,7 @@ FeatureReader::FeatureReader(const std::filesystem::path& path) {
   hdf5::File file = hdf5::File::open(path);
   const hdf5::Group root = file.root();
   hdf5::require_format(root, kFormat, kVersion, kMadeBy);
-  impl_.reset(new Impl{std::move(file), root.required_string("slide_sha256"), {}, {}});
+  impl_.reset(new Impl{std::move(file), root.required_string("slide_sha256"), hdf5::read_settings(root), {}, {}});
 
   const hdf5::Dataset cells = root.dataset("cells");
   if (cells.shape().size() != 2) cells.place().fail("is not an array [tiles, 2]");
@@ -191,6 +193,7 @@ FeatureReader::~FeatureReader() = default;
 const std::vector<TileCell>& FeatureReader::cells() const { return impl_->cells; }
 
 const std::string& FeatureReader::slide_sha256() const { return impl_->slide_sha256; }
+const std::string& FeatureReader::settings() const { return impl_->settings; }
 
 std::vector<FeatureSetInfo> FeatureReader::sets() const {
   std::vector<FeatureSetInfo> infos;

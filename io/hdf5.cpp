@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "io/hdf5_detail.h"
 #include "io/hdf5_lzf.h"
@@ -455,6 +456,14 @@ bool has_signature(const fs::path& path) {
 void write_format(Group& root, std::string_view format, std::int64_t version) {
   root.set_string("format", format);
   root.set_integer("format_version", version);
+}
+
+std::string read_settings(const Group& root) {
+  std::string text = root.string_attribute("settings").value_or("{}");
+  if (!nlohmann::json::parse(text, nullptr, false).is_object()) {
+    root.place().fail("attribute 'settings' is no JSON object");
+  }
+  return text;
 }
 
 void require_format(const Group& root, std::string_view format, std::int64_t version, std::string_view made_by) {

@@ -212,6 +212,9 @@ bool has_signature(const std::filesystem::path& path);
 
 /// Root attributes "format" and "format_version" of the project's own stores.
 void write_format(Group& root, std::string_view format, std::int64_t version);
+/// Root attribute "settings" of a store: what the stage that wrote it was set to, a JSON object; "{}" where there is
+/// none. Error kBadInput if it is something else.
+std::string read_settings(const Group& root);
 /// Error kBadInput if the file has another format, or a version other than `version`. `made_by`: the
 /// command that writes such a file, for the remedy.
 void require_format(const Group& root, std::string_view format, std::int64_t version, std::string_view made_by);

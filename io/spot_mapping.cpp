@@ -108,15 +108,12 @@ SpotWeights map_spots(const SpotTable& spots, const TileSquares& tiles, const Sp
   return result;
 }
 
-std::vector<std::uint8_t> apply_weights(const SpotWeights& weights, std::span<const float> values, std::size_t width,
-                                        std::vector<float>& out) {
-  const std::size_t tiles = weights.indptr.size() - 1;
-  std::vector<std::uint8_t> valid(tiles, 0);
+std::vector<float> apply_weights(const SpotWeights& weights, std::span<const float> values, std::size_t width,
+                                 std::size_t first, std::size_t count) {
+  std::vector<float> out(count * width, 0.0f);
   std::vector<double> sums(width);
-  out.assign(tiles * width, 0.0f);
-  for (std::size_t tile = 0; tile < tiles; ++tile) {
-    if (weights.indptr[tile] == weights.indptr[tile + 1]) continue;
-    valid[tile] = 1;
+  for (std::size_t tile = first; tile < first + count; ++tile) {
+    if (weights.spots_of(tile) == 0) continue;
     std::ranges::fill(sums, 0.0);
     for (auto i = weights.indptr[tile]; i < weights.indptr[tile + 1]; ++i) {
       const auto at = static_cast<std::size_t>(i);
@@ -124,10 +121,10 @@ std::vector<std::uint8_t> apply_weights(const SpotWeights& weights, std::span<co
       const double weight = weights.weights[at];
       for (std::size_t k = 0; k < width; ++k) sums[k] += weight * row[k];
     }
-    std::ranges::transform(sums, out.begin() + static_cast<std::ptrdiff_t>(tile * width),
+    std::ranges::transform(sums, out.begin() + static_cast<std::ptrdiff_t>((tile - first) * width),
                            [](double sum) { return static_cast<float>(sum); });
   }
-  return valid;
+  return out;
 }
 
 bool lies_on(Size<Level0Px> slide, double x, double y) {

@@ -43,16 +43,20 @@ struct SpotWeights {
   std::vector<std::int64_t> indptr;  ///< [tiles + 1]
   std::vector<std::int32_t> spots;
   std::vector<float> weights;
+
+  std::size_t tiles() const { return indptr.size() - 1; }
+  /// Number of spots of a tile.
+  std::int64_t spots_of(std::size_t tile) const { return indptr[tile + 1] - indptr[tile]; }
 };
 
 /// A spot's radius: half the stated diameter, else 55 of 100 µm of the pitch, else 0. Ties of kNearest
 /// go to the smaller index. Throws Error kBadInput if a reach cannot be told (one spot and no pitch).
 SpotWeights map_spots(const SpotTable& spots, const TileSquares& tiles, const SpotMappingOptions& options);
 
-/// Weighted means of spot values [spots, width]: out [tiles, width], zeros where there is no spot;
-/// returns valid [tiles]. Sums in double, in the order of the weights.
-std::vector<std::uint8_t> apply_weights(const SpotWeights& weights, std::span<const float> values, std::size_t width,
-                                        std::vector<float>& out);
+/// Weighted means of spot values [spots, width] for tiles [first, first + count): [count, width], zeros where there is
+/// no spot. Sums in double, in the order of the weights.
+std::vector<float> apply_weights(const SpotWeights& weights, std::span<const float> values, std::size_t width,
+                                 std::size_t first, std::size_t count);
 
 /// Whether a spot's centre is on the slide.
 bool lies_on(Size<Level0Px> slide, double x, double y);

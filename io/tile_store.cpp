@@ -83,6 +83,7 @@ void write_tiles(const std::filesystem::path& path, const TileSet& tiles) {
   root.set_integers("target_size", std::array{tiles.target_size.width, tiles.target_size.height});
   root.set_string("slide_sha256", tiles.slide_sha256);
   root.set_number("mask_mpp", tiles.mask_mpp);
+  root.set_string("settings", tiles.settings);
 
   std::vector<std::int32_t> cells;
   cells.reserve(2 * tiles.cells.size());
@@ -120,6 +121,7 @@ TileSet read_tiles(const std::filesystem::path& path) {
   std::tie(tiles.target_size.width, tiles.target_size.height) = size_attribute("target_size");
   tiles.slide_sha256 = root.required_string("slide_sha256");
   tiles.mask_mpp = root.required_number("mask_mpp");
+  tiles.settings = hdf5::read_settings(root);
 
   const hdf5::Dataset cells = root.dataset("cells");
   if (cells.shape().size() != 2) cells.place().fail("is not an array [tiles, 2]");

@@ -19,6 +19,7 @@ struct TileSet {
   Size<Level0Px> slide_size;
   Size<TargetPx> target_size;
   std::string slide_sha256;
+  std::string settings = "{}";  ///< of the stage that made it, a JSON object
 
   std::vector<TileCell> cells;         ///< sorted, unique
   std::vector<float> tissue_fraction;  ///< [N], 0..1

@@ -7,6 +7,7 @@
 #include "models/cancerfoundation/binning.h"
 #include "models/json_value.h"
 #include "models/model_folder.h"
+#include "models/training/neighbourhood.h"
 #include "models/training/training_set.h"
 
 namespace vtissue::models::training {
@@ -39,6 +40,7 @@ FrozenEncoder FrozenEncoder::open(const std::filesystem::path& path) {
   encoder.vit->eval();
   encoder.px = config.image_px;
   encoder.dim = config.dim;
+  encoder.preprocessing_ = config.preprocessing;
   encoder.mean_ = at::tensor(at::ArrayRef<float>(config.preprocessing.mean.data(), 3)).view({1, 3, 1, 1});
   encoder.std_ = at::tensor(at::ArrayRef<float>(config.preprocessing.std.data(), 3)).view({1, 3, 1, 1});
   return encoder;
@@ -47,6 +49,22 @@ FrozenEncoder FrozenEncoder::open(const std::filesystem::path& path) {
 at::Tensor FrozenEncoder::encode(const at::Tensor& rgb) {
   const torch::NoGradGuard no_grad;
   return in_parts(rgb, [&](const at::Tensor& part) { return vit->forward((to_unit_range(part) - mean_) / std_); });
+}
+
+at::Tensor FrozenEncoder::encode_resized(const at::Tensor& rgb) {
+  const torch::NoGradGuard no_grad;
+  const auto height = static_cast<int>(rgb.size(1)), width = static_cast<int>(rgb.size(2));
+  const std::size_t bytes = static_cast<std::size_t>(height) * static_cast<std::size_t>(width) * 3;
+  const std::size_t values = 3 * static_cast<std::size_t>(px) * static_cast<std::size_t>(px);
+  return in_parts(rgb.contiguous(), [&](const at::Tensor& part) {
+    at::Tensor images = at::empty({part.size(0), 3, px, px}, at::kFloat);
+    for (std::int64_t i = 0; i < part.size(0); ++i) {
+      const auto at = static_cast<std::size_t>(i);
+      preprocess({part.const_data_ptr<std::uint8_t>() + at * bytes, bytes}, height, width, preprocessing_,
+                 {images.data_ptr<float>() + at * values, values});
+    }
+    return vit->forward(images);
+  });
 }
 
 FrozenAutoencoder FrozenAutoencoder::open(const std::filesystem::path& path) {
@@ -97,9 +115,9 @@ FrozenPredictor FrozenPredictor::open(const std::filesystem::path& path) {
   return predictor;
 }
 
-at::Tensor FrozenPredictor::predict(const at::Tensor& spot, const at::Tensor& neighbors, const at::Tensor& mask) {
+at::Tensor FrozenPredictor::predict(const Neighbourhood& input) {
   const torch::NoGradGuard no_grad;
-  return (deepspot->forward(spot, {}, neighbors, mask) * scale_ + mean_).clamp_min(0);
+  return (deepspot->forward(input.spot, input.sub, input.neighbors, input.mask) * scale_ + mean_).clamp_min(0);
 }
 
 FrozenExpression FrozenExpression::open(const std::filesystem::path& path) {

@@ -14,6 +14,8 @@
 /// and on the calling thread. All work without gradients. All open() throw Error kModel, or kUsage for an empty path.
 namespace vtissue::models::training {
 
+struct Neighbourhood;
+
 struct FrozenEncoder {
   static FrozenEncoder open(const std::filesystem::path& folder);
 
@@ -25,7 +27,11 @@ struct FrozenEncoder {
   /// rgb [n, px, px, 3] uint8 → [n, dim].
   at::Tensor encode(const at::Tensor& rgb);
 
+  /// rgb [n, h, w, 3] uint8 of any size, resized and cropped as the engine does → [n, dim].
+  at::Tensor encode_resized(const at::Tensor& rgb);
+
  private:
+  Preprocessing preprocessing_;
   at::Tensor mean_;
   at::Tensor std_;
 };
@@ -48,8 +54,8 @@ struct FrozenPredictor {
   std::vector<std::string> genes;
   std::string encoder_sha256;
 
-  /// spot [n, F], neighbors [n, 8, F], mask [n, 8] bool → [n, genes]: log1p of counts per 10,000, >= 0.
-  at::Tensor predict(const at::Tensor& spot, const at::Tensor& neighbors, const at::Tensor& mask);
+  /// → [n, genes]: log1p of counts per 10,000, >= 0.
+  at::Tensor predict(const Neighbourhood& input);
 
  private:
   at::Tensor mean_;

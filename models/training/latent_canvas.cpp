@@ -1,7 +1,9 @@
 #include "models/training/latent_canvas.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
+#include "core/hash.h"
 #include "models/state_dict.h"
 #include "models/training/checkpoint.h"
 #include "models/training/trainer.h"
@@ -44,6 +46,24 @@ struct Frame {
   }
 };
 
+/// Everything a canvas' latents depend on.
+std::string canvas_identity(const TrainOptions& options, const TrainingSet& set, const FrozenAutoencoder& autoencoder,
+                            const LatentCanvas& canvas, std::span<const Crop> wanted, int px, int margin_px,
+                            const CanvasConfig& config) {
+  Sha256 crops;
+  for (const Crop& crop : wanted) crops.update(fmt::format("{} {}\n", crop.x, crop.y));
+  const nlohmann::json identity = {{"data", options.inputs.value("data", "")},
+                                   {"autoencoder", autoencoder.sha256},
+                                   {"section", set.sections()[static_cast<std::size_t>(canvas.section)].name},
+                                   {"symmetry", canvas.symmetry},
+                                   {"window_px", config.window_px},
+                                   {"halo_px", config.halo_px},
+                                   {"px", px},
+                                   {"margin_px", margin_px},
+                                   {"crops", crops.finish()}};
+  return identity.dump();
+}
+
 }  // namespace
 
 LatentCanvas make_canvas(const TrainOptions& options, const TrainingSet& set, FrozenAutoencoder& autoencoder,
@@ -53,9 +73,7 @@ LatentCanvas make_canvas(const TrainOptions& options, const TrainingSet& set, Fr
   const int rows = frame.height / kFactor;
   const int columns = frame.width / kFactor;
   LatentCanvas canvas{section, symmetry, at::zeros({autoencoder.channels, rows, columns}, at::kHalf)};
-  const std::string identity =
-      fmt::format("{} {} {} {} {} {}", autoencoder.sha256, set.sections()[static_cast<std::size_t>(section)].name,
-                  symmetry, config.window_px, config.halo_px, wanted.size());
+  const std::string identity = canvas_identity(options, set, autoencoder, canvas, wanted, px, margin_px, config);
   if (std::filesystem::exists(cache)) {
     const SafetensorsFile file = SafetensorsFile::open(cache);
     const auto found = file.metadata().find("identity");

@@ -24,8 +24,9 @@ std::vector<TileExpression> predict_tiles(const TrainOptions& options, const Tra
       }
     }
     if (expression.tiles.empty()) continue;
-    const Neighbourhood input = encode_neighbourhoods(set, encoder, expression.tiles, min_tissue, options);
-    expression.values = predictor.predict(input.spot, input.neighbors, input.mask);
+    const Neighbourhood input = encode_neighbourhoods(set, encoder, expression.tiles, min_tissue,
+                                                      predictor.deepspot->config().subtiles, options);
+    expression.values = predictor.predict(input);
     result.push_back(std::move(expression));
   }
   return result;

@@ -3,9 +3,12 @@
 #include <ATen/Parallel.h>
 
 #include <thread>
+#include <utility>
+#include <vector>
 
 #include "core/atomic_file.h"
 #include "core/error.h"
+#include "core/hash.h"
 #include "models/mkl_mode.h"
 #include "models/torch.h"
 #include "models/training/roles.h"
@@ -19,6 +22,42 @@ constexpr std::pair<Role, std::string_view> kRoles[] = {{Role::kAutoencoder, "ae
                                                         {Role::kPredictor, "predictor"},
                                                         {Role::kExpression, "expression"},
                                                         {Role::kStmdit, "stmdit"}};
+
+/// The folders that a role starts from.
+std::vector<std::pair<std::string, std::filesystem::path>> models_of(const TrainOptions& options) {
+  switch (options.role) {
+    case Role::kAutoencoder:
+      return {{"init", options.init}};
+    case Role::kEncoder:
+      return {};
+    case Role::kPredictor:
+      return {{"encoder", options.encoder}};
+    case Role::kExpression:
+      return {{"encoder", options.encoder}, {"predictor", options.predictor}};
+    case Role::kStmdit:
+      return {{"autoencoder", options.autoencoder},
+              {"encoder", options.encoder},
+              {"predictor", options.predictor},
+              {"expression", options.expression}};
+  }
+  return {};
+}
+
+/// Digests of everything a training reads besides its configuration: the set, and the models' files.
+nlohmann::json digests_of_inputs(const TrainOptions& options) {
+  nlohmann::json digests = {{"data", sha256_file(options.data)}};
+  for (const auto& [name, folder] : models_of(options)) {
+    nlohmann::json& files = digests[name] = nlohmann::json::object();
+    if (folder.empty()) continue;
+    std::error_code missing;  // is reported where the model is opened
+    for (const auto& entry : std::filesystem::directory_iterator(folder, missing)) {
+      const std::filesystem::path file = entry.path().filename();
+      const bool weights = file.extension() == ".safetensors" && file != "checkpoint.safetensors";
+      if (weights || file == "config.json") files[file.string()] = sha256_file(entry.path());
+    }
+  }
+  return digests;
+}
 
 }  // namespace
 
@@ -59,7 +98,8 @@ void set_config_value(nlohmann::json& config, std::string_view assignment) {
   *at = value.is_discarded() ? nlohmann::json(text) : std::move(value);
 }
 
-void train(const TrainOptions& options) {
+void train(const TrainOptions& given) {
+  TrainOptions options = given;
   if (config_value<std::string>(options.config, "role") != to_string(options.role)) {
     throw Error(ErrorCode::kUsage, "training config: \"role\" is \"{}\", but {} is to be trained",
                 config_value<std::string>(options.config, "role"), to_string(options.role));
@@ -68,6 +108,7 @@ void train(const TrainOptions& options) {
   set_mkl_mode();
   at::set_num_threads(options.threads > 0 ? options.threads : static_cast<int>(cores));
   const TrainingSet set = TrainingSet::open(options.data);
+  options.inputs = digests_of_inputs(options);
   std::error_code failed;
   std::filesystem::create_directories(options.out, failed);
   if (failed) throw_output_error(options.out, "create", failed.value());

@@ -55,7 +55,7 @@ at::Tensor expression_of(const TrainingSet& set, std::span<const SpotRef> spots)
 }
 
 SpotTable make_table(const TrainOptions& options, const TrainingSet& set, FrozenEncoder& encoder, Split split,
-                     const PredictorConfig& config, std::uint64_t seed) {
+                     const PredictorConfig& config, bool subtiles, std::uint64_t seed) {
   const std::vector<SpotRef> spots = spots_of(set, split);
   if (spots.empty()) {
     throw Error(ErrorCode::kBadInput, "{}: no spots in the {} sections", set.path().string(),
@@ -78,7 +78,7 @@ SpotTable make_table(const TrainOptions& options, const TrainingSet& set, Frozen
     }
   }
   for (const SpotRef& spot : spots) table.section.push_back(spot.section);
-  table.input = encode_neighbourhoods(set, encoder, centres, config.min_tissue, options);
+  table.input = encode_neighbourhoods(set, encoder, centres, config.min_tissue, subtiles, options);
   return table;
 }
 
@@ -118,11 +118,15 @@ class PredictorTask : public TrainingTask {
     }
     const at::Tensor pick = at::tensor(inputs);
     const std::int64_t features = feature_scale_.size(0);
-    const at::Tensor noise = normal_tensor(seed_, Purpose::kConditionNoise, step32, {config_.batch, 9, features});
-    const at::Tensor spot = train_.input.spot.index_select(0, pick) + noise.select(1, 0) * feature_scale_;
-    const at::Tensor neighbors = train_.input.neighbors.index_select(0, pick) + noise.narrow(1, 1, 8) * feature_scale_;
+    const std::int64_t vectors = train_.input.sub.defined() ? 18 : 9;
+    const at::Tensor noise =
+        normal_tensor(seed_, Purpose::kConditionNoise, step32, {config_.batch, vectors, features}) * feature_scale_;
+    Neighbourhood input = train_.input.select(pick);
+    input.spot += noise.select(1, 0);
+    input.neighbors += noise.narrow(1, 1, 8);
+    if (input.sub.defined()) input.sub += noise.narrow(1, 9, 9);
     const at::Tensor target = (train_.target.index_select(0, at::tensor(spots)) - mean_) / scale_;
-    const at::Tensor prediction = model_->forward(spot, {}, neighbors, train_.input.mask.index_select(0, pick));
+    const at::Tensor prediction = model_->forward(input.spot, input.sub, input.neighbors, input.mask);
     const at::Tensor error = at::mse_loss(prediction, target);
     metrics.emplace_back("mse", error.item<double>());
     return error;
@@ -137,9 +141,8 @@ class PredictorTask : public TrainingTask {
   /// Pearson's correlation of each gene over the test spots.
   std::vector<double> correlations() {
     const torch::NoGradGuard no_grad;
-    const at::Tensor prediction = model_->forward(test_.input.spot.index_select(0, test_rows_), {},
-                                                  test_.input.neighbors.index_select(0, test_rows_),
-                                                  test_.input.mask.index_select(0, test_rows_));
+    const Neighbourhood input = test_.input.select(test_rows_);
+    const at::Tensor prediction = model_->forward(input.spot, input.sub, input.neighbors, input.mask);
     const at::Tensor expression = (prediction * scale_ + mean_).clamp_min(0);
     return pearson_by_column(expression, test_.target.index_select(0, test_rows_));
   }
@@ -204,8 +207,8 @@ void train_predictor(const TrainOptions& options, const TrainingSet& set) {
   const DeepSpotConfig model = parse_deepspot_config(model_json);
 
   report(options, "encoding the spots");
-  const SpotTable train = make_table(options, set, encoder, Split::kTrain, config, loop.seed);
-  const SpotTable test = make_table(options, set, encoder, Split::kValidation, config, loop.seed);
+  const SpotTable train = make_table(options, set, encoder, Split::kTrain, config, model.subtiles, loop.seed);
+  const SpotTable test = make_table(options, set, encoder, Split::kValidation, config, model.subtiles, loop.seed);
   const std::vector<double> by_fold = cross_validate(options, config, loop, model, train);
 
   torch::manual_seed(loop.seed);

@@ -72,7 +72,8 @@ class CheckpointFile {
     const auto identity = metadata.find("identity");
     if (identity == metadata.end() || identity->second != identity_) {
       throw Error(ErrorCode::kUsage,
-                  "{}: made with another configuration or training set; use another --out, or remove it to start anew",
+                  "{}: made with another configuration, training set or model that it starts from; use another --out, "
+                  "or remove it to start anew",
                   path_.string());
     }
     return std::stoll(metadata.at("step"));
@@ -92,8 +93,7 @@ class CheckpointFile {
 std::string identity_of(const TrainOptions& options) {
   nlohmann::json config = options.config;
   for (const char* key : {"log_every", "checkpoint_every", "validate_every"}) config.erase(key);
-  std::error_code ignored;
-  config["data_bytes"] = fs::file_size(options.data, ignored);
+  config["inputs"] = options.inputs;
   return config.dump();
 }
 

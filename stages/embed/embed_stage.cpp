@@ -68,11 +68,15 @@ std::size_t EmbedStage::rows_per_chunk() const {
   return stages::rows_per_chunk(options_.chunk_tiles, encoder_->info().micro_batch);
 }
 
+nlohmann::json EmbedStage::settings() const {
+  return {{"on_bad_tile", options_.on_bad_tile == OnBadTile::kSkip ? "skip" : "fail"},
+          {"chunk_tiles", rows_per_chunk()}};
+}
+
 nlohmann::json EmbedStage::identity() const {
-  nlohmann::json identity = {{"on_bad_tile", options_.on_bad_tile == OnBadTile::kSkip ? "skip" : "fail"},
-                             {"encoder", describe(encoder_->info())},
-                             {"chunk_tiles", rows_per_chunk()},
-                             {"numerics_class", options_.numerics_class}};
+  nlohmann::json identity = settings();
+  identity["encoder"] = describe(encoder_->info());
+  identity["numerics_class"] = options_.numerics_class;
   if (stores_predictor()) {
     identity["predictor_encoder"] = describe(predictor_encoder_->info());
     identity["predictor_vectors"] = predictor_vectors();
@@ -160,7 +164,7 @@ void EmbedStage::write_features(const std::filesystem::path& path, const io::Til
                      .dim = predictor_encoder_->dim()},
                     dim});
   }
-  io::FeatureWriter writer(path, tiles.cells, tiles.slide_sha256);
+  io::FeatureWriter writer(path, tiles.cells, tiles.slide_sha256, settings().dump());
   std::vector<TileCell> skipped;
   for (const Set& set : sets) {
     writer.begin_set(set.info);

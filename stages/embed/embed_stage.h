@@ -36,7 +36,7 @@ class EmbedStage : public pipeline::Stage {
              std::shared_ptr<const models::MorphologyEncoder> predictor_encoder = nullptr);
 
   std::string_view name() const override { return "embed"; }
-  int format_version() const override { return 2; }
+  int format_version() const override { return 3; }
   std::vector<pipeline::Port> inputs() const override;
   std::vector<pipeline::Port> outputs() const override;
   nlohmann::json identity() const override;
@@ -46,6 +46,7 @@ class EmbedStage : public pipeline::Stage {
            pipeline::RunContext& ctx) const override;
 
  private:
+  nlohmann::json settings() const;  ///< what the store says of them
   struct Chunk;
 
   bool stores_predictor() const;

@@ -21,9 +21,9 @@ struct EncodeChunk {
   FeatureRows rows;
 };
 
-GeneMatch checked_match(const std::filesystem::path& path, const io::AnnData& table, const models::GeneEncoder& encoder,
+GeneMatch checked_match(const std::filesystem::path& path, const io::H5adRows& rows, const models::GeneEncoder& encoder,
                         double minimum) {
-  GeneMatch match = match_genes(encoder.genes(), table.x.genes);
+  GeneMatch match = match_genes(encoder.genes(), rows.table().x.genes);
   if (match.fraction() < minimum) {
     throw Error(
         ErrorCode::kBadInput,
@@ -68,18 +68,22 @@ std::size_t EncodeStage::rows_per_chunk() const {
   return stages::rows_per_chunk(options_.chunk_tiles, encoder_->info().micro_batch);
 }
 
+nlohmann::json EncodeStage::settings() const {
+  return {{"min_matched_genes", options_.min_matched_genes}, {"chunk_tiles", rows_per_chunk()}};
+}
+
 nlohmann::json EncodeStage::identity() const {
-  return {{"min_matched_genes", options_.min_matched_genes},
-          {"tokens", options_.tokens},
-          {"chunk_tiles", rows_per_chunk()},
-          {"encoder", {{"sha256", encoder_->info().sha256}, {"micro_batch", encoder_->info().micro_batch}}},
-          {"numerics_class", options_.numerics_class}};
+  nlohmann::json identity = settings();
+  identity["tokens"] = options_.tokens;
+  identity["encoder"] = {{"sha256", encoder_->info().sha256}, {"micro_batch", encoder_->info().micro_batch}};
+  identity["numerics_class"] = options_.numerics_class;
+  return identity;
 }
 
 void EncodeStage::preflight(const pipeline::Bindings& available_inputs) const {
   const auto bound = available_inputs.find("expression");
   if (bound == available_inputs.end()) return;
-  const io::AnnData table = io::read_h5ad(bound->second);
+  const io::H5adRows table(bound->second);
   expression_rows(bound->second, table);
   checked_match(bound->second, table, *encoder_, options_.min_matched_genes);
 }
@@ -87,7 +91,7 @@ void EncodeStage::preflight(const pipeline::Bindings& available_inputs) const {
 pipeline::Estimate EncodeStage::estimate(const pipeline::Bindings& available_inputs) const {
   const auto bound = available_inputs.find("expression");
   if (bound == available_inputs.end()) return {};
-  const std::size_t tiles = io::read_h5ad(bound->second).x.rows;
+  const std::size_t tiles = io::H5adRows(bound->second).rows();
   return {.chunks = static_cast<std::int64_t>(TileChunks{tiles, rows_per_chunk()}.count()),
           .disk_bytes = static_cast<std::int64_t>(tiles * values_per_tile() * sizeof(float)),
           .note = fmt::format("{} tiles, {} genes", tiles, encoder_->genes().size())};
@@ -96,7 +100,7 @@ pipeline::Estimate EncodeStage::estimate(const pipeline::Bindings& available_inp
 void EncodeStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings& outputs,
                       pipeline::RunContext& ctx) const {
   const std::filesystem::path& path = inputs.at("expression");
-  const io::AnnData table = io::read_h5ad(path);
+  const io::H5adRows table(path);
   const ExpressionRows rows = expression_rows(path, table);
   const GeneMatch match = checked_match(path, table, *encoder_, options_.min_matched_genes);
   const TileChunks chunks{rows.cells.size(), rows_per_chunk()};
@@ -109,7 +113,7 @@ void EncodeStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings
         const std::size_t n = chunks.size(id);
         const auto first = rows.valid.begin() + static_cast<std::ptrdiff_t>(chunks.first(id));
         return EncodeChunk{n,
-                           gather_rows(table.x, match, chunks.first(id), n),
+                           gather_rows(table.read(chunks.first(id), n), match),
                            {.valid = {first, first + static_cast<std::ptrdiff_t>(n)}, .values = {}}};
       },
       [&](std::uint64_t, EncodeChunk& chunk) {
@@ -134,8 +138,10 @@ void EncodeStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings
       [](std::uint64_t, EncodeChunk& chunk) { return pack_rows(chunk.rows); },
       [&](std::uint64_t id) { return static_cast<std::int64_t>(chunks.size(id)); });
 
-  const auto slide = table.strings.find("slide_sha256");
-  io::FeatureWriter writer(outputs.at("genes"), rows.cells, slide == table.strings.end() ? "" : slide->second);
+  const auto& stated = table.table().strings;
+  const auto slide = stated.find("slide_sha256");
+  io::FeatureWriter writer(outputs.at("genes"), rows.cells, slide == stated.end() ? "" : slide->second,
+                           settings().dump());
   const io::FeatureSetInfo cls{.name = "cls",
                                .encoder = encoder_->info().name,
                                .encoder_sha256 = encoder_->info().sha256,

@@ -25,7 +25,7 @@ class EncodeStage : public pipeline::Stage {
   EncodeStage(EncodeOptions options, std::shared_ptr<const models::GeneEncoder> encoder);
 
   std::string_view name() const override { return "encode"; }
-  int format_version() const override { return 2; }
+  int format_version() const override { return 3; }
   std::vector<pipeline::Port> inputs() const override;
   std::vector<pipeline::Port> outputs() const override;
   nlohmann::json identity() const override;
@@ -35,6 +35,7 @@ class EncodeStage : public pipeline::Stage {
            pipeline::RunContext& ctx) const override;
 
  private:
+  nlohmann::json settings() const;  ///< what the store says of them
   std::size_t vectors() const { return 1 + (options_.tokens ? encoder_->genes().size() : 0); }
   std::size_t values_per_tile() const { return vectors() * static_cast<std::size_t>(encoder_->dim()); }
   std::size_t rows_per_chunk() const;

@@ -23,18 +23,29 @@ std::vector<std::int64_t> whole_numbers(const std::filesystem::path& path, const
   throw Error(ErrorCode::kBadInput, "{}: column \"{}\" of obs holds no whole numbers", path.string(), name);
 }
 
-bool row_has_entries(const io::ExpressionMatrix& x, std::size_t row) {
-  const auto first = x.values.begin() + x.indptr[row];
-  const auto last = x.values.begin() + x.indptr[row + 1];
-  return std::any_of(first, last, [](float v) { return v != 0.0f; });
+/// [rows]: 1 where the row has an entry that is not 0. Goes through X.
+std::vector<std::uint8_t> rows_with_entries(const io::H5adRows& table) {
+  constexpr std::size_t kRowsAtOnce = 1024;
+  std::vector<std::uint8_t> result;
+  for (std::size_t first = 0; first < table.rows(); first += kRowsAtOnce) {
+    const io::ExpressionMatrix x = table.read(first, std::min(kRowsAtOnce, table.rows() - first));
+    for (std::size_t row = 0; row < x.rows; ++row) {
+      result.push_back(std::any_of(x.values.begin() + x.indptr[row], x.values.begin() + x.indptr[row + 1],
+                                   [](float v) { return v != 0.0f; })
+                           ? 1
+                           : 0);
+    }
+  }
+  return result;
 }
 
 }  // namespace
 
-ExpressionRows expression_rows(const std::filesystem::path& path, const io::AnnData& table) {
-  const std::vector<std::int64_t> columns = whole_numbers(path, table.obs, "cell_column");
-  const std::vector<std::int64_t> rows = whole_numbers(path, table.obs, "cell_row");
-  const std::size_t n = table.x.rows;
+ExpressionRows expression_rows(const std::filesystem::path& path, const io::H5adRows& table) {
+  const io::AnnTable& obs = table.table().obs;
+  const std::vector<std::int64_t> columns = whole_numbers(path, obs, "cell_column");
+  const std::vector<std::int64_t> rows = whole_numbers(path, obs, "cell_row");
+  const std::size_t n = table.rows();
   if (columns.size() != n || rows.size() != n) {
     throw Error(ErrorCode::kBadInput, "{}: {} rows of X, but {} and {} values in obs \"cell_column\" and \"cell_row\"",
                 path.string(), n, columns.size(), rows.size());
@@ -53,11 +64,11 @@ ExpressionRows expression_rows(const std::filesystem::path& path, const io::AnnD
                   columns[i], rows[i], i);
     }
   }
-  if (table.obs.find("has_expression") != nullptr) {
-    const std::vector<std::int64_t> valid = whole_numbers(path, table.obs, "has_expression");
+  if (obs.find("has_expression") != nullptr) {
+    const std::vector<std::int64_t> valid = whole_numbers(path, obs, "has_expression");
     std::ranges::transform(valid, std::back_inserter(result.valid), [](std::int64_t v) { return v != 0 ? 1 : 0; });
   } else {
-    for (std::size_t i = 0; i < n; ++i) result.valid.push_back(row_has_entries(table.x, i) ? 1 : 0);
+    result.valid = rows_with_entries(table);
   }
   if (result.valid.size() != n) {
     throw Error(ErrorCode::kBadInput, "{}: {} rows of X, but {} values in obs \"has_expression\"", path.string(), n,

@@ -17,6 +17,6 @@ struct ExpressionRows {
 
 /// From the obs columns "cell_column" and "cell_row" (half tiles) and, where there is one, "has_expression";
 /// without it a row is valid if it has any entry that is not 0. `path` for messages. Throws Error kBadInput.
-ExpressionRows expression_rows(const std::filesystem::path& path, const io::AnnData& table);
+ExpressionRows expression_rows(const std::filesystem::path& path, const io::H5adRows& table);
 
 }  // namespace vtissue::stages

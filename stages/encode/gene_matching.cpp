@@ -25,11 +25,10 @@ GeneMatch match_genes(std::span<const std::string> wanted, std::span<const std::
   return match;
 }
 
-std::vector<float> gather_rows(const io::ExpressionMatrix& x, const GeneMatch& match, std::size_t first,
-                               std::size_t count) {
-  std::vector<float> dense(count * match.wanted);
-  for (std::size_t i = 0; i < count; ++i) {
-    for (std::int64_t k = x.indptr[first + i]; k < x.indptr[first + i + 1]; ++k) {
+std::vector<float> gather_rows(const io::ExpressionMatrix& x, const GeneMatch& match) {
+  std::vector<float> dense(x.rows * match.wanted);
+  for (std::size_t i = 0; i < x.rows; ++i) {
+    for (std::int64_t k = x.indptr[i]; k < x.indptr[i + 1]; ++k) {
       const auto entry = static_cast<std::size_t>(k);
       const std::int32_t gene = match.gene_of_column[static_cast<std::size_t>(x.indices[entry])];
       if (gene >= 0) dense[i * match.wanted + static_cast<std::size_t>(gene)] = x.values[entry];

@@ -24,8 +24,7 @@ struct GeneMatch {
 
 GeneMatch match_genes(std::span<const std::string> wanted, std::span<const std::string> columns);
 
-/// Rows [first, first + count) as dense [count, wanted]; genes that the table lacks are 0.
-std::vector<float> gather_rows(const io::ExpressionMatrix& x, const GeneMatch& match, std::size_t first,
-                               std::size_t count);
+/// All rows as dense [rows, wanted]; genes that the table lacks are 0.
+std::vector<float> gather_rows(const io::ExpressionMatrix& x, const GeneMatch& match);
 
 }  // namespace vtissue::stages

@@ -37,16 +37,21 @@ std::vector<pipeline::Port> ExpressStage::inputs() const {
 
 std::vector<pipeline::Port> ExpressStage::outputs() const { return {{.name = "expression"}}; }
 
-nlohmann::json ExpressStage::identity() const {
-  nlohmann::json identity = {{"mapping", io::to_string(options_.measured.mapping)},
+nlohmann::json ExpressStage::settings() const {
+  if (predictor_ != nullptr) return {{"chunk_tiles", rows_per_chunk()}};
+  nlohmann::json settings = {{"mapping", io::to_string(options_.measured.mapping)},
                              {"max_distance_um", nullptr},
-                             {"min_matched_genes", options_.measured.min_matched_genes},
-                             {"panel_sha256", digest_of(panel_)},
-                             {"predictor", nullptr}};
-  if (options_.measured.max_distance_um) identity["max_distance_um"] = *options_.measured.max_distance_um;
+                             {"min_matched_genes", options_.measured.min_matched_genes}};
+  if (options_.measured.max_distance_um) settings["max_distance_um"] = *options_.measured.max_distance_um;
+  return settings;
+}
+
+nlohmann::json ExpressStage::identity() const {
+  nlohmann::json identity = settings();
+  identity["panel_sha256"] = digest_of(panel_);
+  identity["predictor"] = nullptr;
   if (predictor_ != nullptr) {
     identity["predictor"] = {{"sha256", predictor_->info().sha256}, {"micro_batch", predictor_->info().micro_batch}};
-    identity["chunk_tiles"] = rows_per_chunk();
     identity["numerics_class"] = options_.numerics_class;
   }
   return identity;
@@ -105,9 +110,9 @@ pipeline::Estimate ExpressStage::estimate(const pipeline::Bindings& available_in
   const bool measured = SpotFiles::of(available_inputs).any();
   const std::size_t genes = measured || predictor_ == nullptr ? panel_.size() : predictor_->genes().size();
   const auto values = static_cast<std::int64_t>(n * genes);
-  // In memory once dense and once as rows of (column, value).
+  const std::size_t in_memory = measured ? 0 : std::min(n, 2 * rows_per_chunk()) * genes;
   return {.chunks = measured ? 1 : static_cast<std::int64_t>(TileChunks{n, rows_per_chunk()}.count()),
-          .memory_bytes = values * 12,
+          .memory_bytes = static_cast<std::int64_t>(in_memory * sizeof(float)),
           .disk_bytes = values * 4 * (measured ? 1 : 2),
           .note = fmt::format("{} genes of {} tiles, {}", genes, n, measured ? "measured" : "predicted")};
 }
@@ -131,10 +136,13 @@ void ExpressStage::run(const pipeline::Bindings& inputs, const pipeline::Binding
     expression = predicted_expression(features->second, tiles, predictor, rows_per_chunk(), ctx);
   }
   ctx.report("tiles", tiles.cells.size());
-  ctx.report("tiles_with_expression",
-             std::ranges::count_if(expression.valid, [](std::uint8_t valid) { return valid != 0; }));
   ctx.report("source", expression.source);
-  io::write_h5ad(outputs.at("expression"), expression_table(expression, tiles));
+  expression.provenance["settings"] = settings().dump();
+  const std::size_t with_expression = write_expression(outputs.at("expression"), expression, tiles, ctx);
+  ctx.report("tiles_with_expression", with_expression);
+  if (with_expression == 0) {
+    throw Error(ErrorCode::kBadInput, "{}: no tile has an embedding to predict from", inputs.at("features").string());
+  }
 }
 
 }  // namespace vtissue::stages

@@ -33,7 +33,7 @@ class ExpressStage : public pipeline::Stage {
                std::shared_ptr<const models::ExpressionPredictor> predictor);
 
   std::string_view name() const override { return "express"; }
-  int format_version() const override { return 1; }
+  int format_version() const override { return 2; }
   std::vector<pipeline::Port> inputs() const override;
   std::vector<pipeline::Port> outputs() const override;
   nlohmann::json identity() const override;
@@ -47,6 +47,8 @@ class ExpressStage : public pipeline::Stage {
            pipeline::RunContext& ctx) const override;
 
  private:
+  /// Those that the result depends on, as the table states them.
+  nlohmann::json settings() const;
   std::size_t rows_per_chunk() const;
   const models::ExpressionPredictor& require_predictor() const;
 

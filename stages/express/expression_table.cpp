@@ -1,5 +1,7 @@
 #include "stages/express/expression_table.h"
 
+#include <algorithm>
+
 #include "core/error.h"
 
 namespace vtissue::stages {
@@ -15,22 +17,15 @@ TileCentres tile_centres(const io::TileSet& tiles) {
   return centres;
 }
 
-io::AnnData expression_table(const TileExpression& expression, const io::TileSet& tiles) {
+namespace {
+
+/// Everything of the table but X's entries.
+io::AnnData expression_frame(const TileExpression& expression, const std::vector<std::uint8_t>& valid,
+                             const io::TileSet& tiles) {
   const std::size_t n = tiles.cells.size();
-  const std::size_t genes = expression.genes.size();
   io::AnnData table;
-  table.x.rows = n;
   table.x.genes = expression.genes;
-  table.x.indptr.push_back(0);
-  for (std::size_t row = 0; row < n; ++row) {
-    for (std::size_t gene = 0; gene < genes; ++gene) {
-      const float value = expression.values[row * genes + gene];
-      if (value == 0) continue;
-      table.x.indices.push_back(static_cast<std::int32_t>(gene));
-      table.x.values.push_back(value);
-    }
-    table.x.indptr.push_back(static_cast<std::int64_t>(table.x.values.size()));
-  }
+  table.var.index = expression.genes;
 
   std::vector<std::int64_t> columns, rows;
   std::vector<std::string> sources;
@@ -39,14 +34,13 @@ io::AnnData expression_table(const TileExpression& expression, const io::TileSet
     table.obs.index.push_back(fmt::format("tile-{}-{}", cell.column, cell.row));
     columns.push_back(cell.column);
     rows.push_back(cell.row);
-    sources.push_back(expression.valid[i] != 0 ? expression.source : "none");
+    sources.push_back(valid[i] != 0 ? expression.source : "none");
   }
   table.obs.columns = {{"cell_column", std::move(columns)},
                        {"cell_row", std::move(rows)},
-                       {"has_expression", expression.valid},
+                       {"has_expression", valid},
                        {"n_spots", expression.spots},
                        {"source", std::move(sources)}};
-  table.var.index = expression.genes;
 
   const TileCentres centres = tile_centres(tiles);
   std::vector<double>& spatial = table.spatial.emplace();
@@ -59,6 +53,23 @@ io::AnnData expression_table(const TileExpression& expression, const io::TileSet
   table.strings["slide_sha256"] = tiles.slide_sha256;
   table.strings["unit"] = "log1p of counts per 10,000";
   return table;
+}
+
+}  // namespace
+
+std::size_t write_expression(const std::filesystem::path& path, const TileExpression& expression,
+                             const io::TileSet& tiles, pipeline::RunContext& ctx) {
+  const TileChunks blocks{tiles.cells.size(), expression.block_rows};
+  io::H5adWriter writer(path, tiles.cells.size(), expression.genes.size());
+  std::vector<std::uint8_t> valid;
+  for (std::uint64_t id = 0; id < blocks.count(); ++id) {
+    ctx.throw_if_stopped();
+    const FeatureRows rows = expression.read(id, blocks.size(id));
+    writer.append(rows.values);
+    valid.insert(valid.end(), rows.valid.begin(), rows.valid.end());
+  }
+  writer.finish(expression_frame(expression, valid, tiles));
+  return static_cast<std::size_t>(std::ranges::count(valid, std::uint8_t{1}));
 }
 
 }  // namespace vtissue::stages

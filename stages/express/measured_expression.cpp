@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "core/error.h"
@@ -134,23 +135,29 @@ TileExpression measured_expression(const SpotFiles& files, const io::TileSet& ti
   io::SpotMappingOptions mapping{.mapping = options.mapping};
   if (options.max_distance_um) mapping.max_distance_px = *options.max_distance_um / tiles.source_mpp;
   const double half_px = tiles.tile_px * tiles.target_mpp / tiles.source_mpp / 2;
-  const io::SpotWeights weights = io::map_spots(spots, {centres.x, centres.y, half_px}, mapping);
+  io::SpotWeights weights = io::map_spots(spots, {centres.x, centres.y, half_px}, mapping);
 
   TileExpression result;
-  result.valid = io::apply_weights(weights, expression.values, panel.size(), result.values);
   result.genes.assign(panel.begin(), panel.end());
   result.source = spots.source;
   result.provenance["mapping"] = io::to_string(options.mapping);
-  for (std::size_t tile = 0; tile < tiles.cells.size(); ++tile) {
-    result.spots.push_back(weights.indptr[tile + 1] - weights.indptr[tile]);
-  }
-  if (std::ranges::none_of(result.valid, [](std::uint8_t valid) { return valid != 0; })) {
+  for (std::size_t tile = 0; tile < weights.tiles(); ++tile) result.spots.push_back(weights.spots_of(tile));
+  if (weights.spots.empty()) {
     throw Error(
         ErrorCode::kBadInput,
         "{}: none of the {} spots reaches one of the {} tiles with mapping {}; check that spots and slide belong "
         "together, or give a larger express.max_distance_um",
         files.name().string(), spots.x.size(), tiles.cells.size(), io::to_string(options.mapping));
   }
+  constexpr std::size_t kBlockRows = 1024;
+  result.block_rows = kBlockRows;
+  result.read = [weights = std::move(weights), values = std::move(expression.values), width = panel.size()](
+                    std::uint64_t id, std::size_t n) {
+    const std::size_t first = static_cast<std::size_t>(id) * kBlockRows;
+    FeatureRows rows{.valid = {}, .values = io::apply_weights(weights, values, width, first, n)};
+    for (std::size_t tile = first; tile < first + n; ++tile) rows.valid.push_back(weights.spots_of(tile) > 0 ? 1 : 0);
+    return rows;
+  };
   return result;
 }
 

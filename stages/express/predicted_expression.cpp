@@ -181,16 +181,10 @@ TileExpression predicted_expression(const std::filesystem::path& path, const io:
                        {"encoder", set.encoder},
                        {"encoder_sha256", set.encoder_sha256}};
   result.spots.assign(tiles.cells.size(), 0);
-  for (std::uint64_t id = 0; id < chunks.count(); ++id) {
-    ctx.throw_if_stopped();
-    const std::size_t n = chunks.size(id);
-    const FeatureRows rows = unpack_rows(ctx.chunks(), id, n, n * result.genes.size());
-    result.values.insert(result.values.end(), rows.values.begin(), rows.values.end());
-    result.valid.insert(result.valid.end(), rows.valid.begin(), rows.valid.end());
-  }
-  if (std::ranges::none_of(result.valid, [](std::uint8_t valid) { return valid != 0; })) {
-    throw Error(ErrorCode::kBadInput, "{}: no tile has an embedding to predict from", path.string());
-  }
+  result.block_rows = rows_per_chunk;
+  result.read = [&ctx, genes = result.genes.size()](std::uint64_t id, std::size_t n) {
+    return unpack_rows(ctx.chunks(), id, n, n * genes);
+  };
   return result;
 }
 

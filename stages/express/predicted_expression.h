@@ -18,7 +18,7 @@ io::FeatureSetInfo predictor_set(const std::filesystem::path& path, const io::Fe
 
 /// Expression predicted from each tile, its 3x3 sub-tiles and up to eight neighbours on the base grid (cells
 /// two half tiles away; tiles without an embedding are no neighbours). Committed in chunks of `rows_per_chunk`
-/// tiles. Throws Error kBadInput if no tile has an embedding.
+/// tiles, from which the result reads its blocks; it must not outlive `ctx`.
 TileExpression predicted_expression(const std::filesystem::path& features, const io::TileSet& tiles,
                                     const models::ExpressionPredictor& predictor, std::size_t rows_per_chunk,
                                     pipeline::RunContext& ctx);

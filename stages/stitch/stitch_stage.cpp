@@ -47,11 +47,19 @@ std::vector<std::byte> read_part(const pipeline::ChunkStore& chunks, std::uint64
 /// What a virtual slide says of the expression: its digest, and how it came about as the table itself states it.
 nlohmann::json describe_expression(const std::filesystem::path& path, const std::string& sha256) {
   nlohmann::json described = {{"expression_sha256", sha256}};
-  const std::map<std::string, std::string> stated = io::read_h5ad(path).strings;
+  const io::H5adRows table(path);
+  const std::map<std::string, std::string>& stated = table.table().strings;
   const auto take = [&](const char* key, nlohmann::json::json_pointer place) {
     if (const auto found = stated.find(key); found != stated.end()) described[place] = found->second;
   };
   using Place = nlohmann::json::json_pointer;
+  if (const auto settings = stated.find("settings"); settings != stated.end()) {
+    const nlohmann::json express = nlohmann::json::parse(settings->second, nullptr, false);
+    if (!express.is_object()) {
+      throw Error(ErrorCode::kBadInput, "{}: uns/settings is no JSON object; run express again", path.string());
+    }
+    described["configuration"]["express"] = express;
+  }
   take("source", Place("/expression/source"));
   take("mapping", Place("/expression/mapping"));
   take("predictor", Place("/models/predictor/name"));
@@ -117,7 +125,10 @@ io::PyramidOptions StitchStage::pyramid_options(const io::TileSet& tiles, const 
   const std::uint64_t seed = latents.seed;
   nlohmann::json provenance = options_.provenance;
   // Said by what made them, not by the configuration of this run, which may be another.
-  if (latents.made_by.contains("settings")) provenance["configuration"]["synthesize"] = latents.made_by["settings"];
+  nlohmann::json& configuration = provenance["configuration"];
+  configuration["tile"] = nlohmann::json::parse(tiles.settings);
+  if (latents.made_by.contains("conditions")) configuration.update(latents.made_by["conditions"]);
+  if (latents.made_by.contains("settings")) configuration["synthesize"] = latents.made_by["settings"];
   if (latents.made_by.contains("models")) provenance["models"].update(latents.made_by["models"]);
   if (!expression.empty()) provenance.merge_patch(expression);
   provenance["synthetic"] = true;

@@ -142,7 +142,8 @@ nlohmann::json SynthesizeStage::made_by(const ConditionSource& conditions) const
             {"guidance_form", gene_first ? "gene_first" : "morphology_first"},
             {"guidance_morphology", decimal(options_.guidance.morphology)},
             {"guidance_gene", decimal(options_.guidance.gene)}}},
-          {"models", models}};
+          {"models", models},
+          {"conditions", conditions.settings()}};
 }
 
 void SynthesizeStage::preflight(const pipeline::Bindings& available_inputs) const {

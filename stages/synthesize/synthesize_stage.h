@@ -41,7 +41,7 @@ class SynthesizeStage : public pipeline::Stage {
   SynthesizeStage(SynthesizeOptions options, std::shared_ptr<const models::Denoiser> denoiser);
 
   std::string_view name() const override { return "synthesize"; }
-  int format_version() const override { return 2; }
+  int format_version() const override { return 3; }
   std::vector<pipeline::Port> inputs() const override;
   std::vector<pipeline::Port> outputs() const override;
   nlohmann::json identity() const override;

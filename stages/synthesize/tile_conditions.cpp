@@ -1,6 +1,7 @@
 #include "stages/synthesize/tile_conditions.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -62,6 +63,12 @@ io::FeatureSetInfo ConditionSource::morphology_info() const { return features_.i
 std::optional<io::FeatureSetInfo> ConditionSource::gene_info() const {
   if (!genes_) return std::nullopt;
   return genes_->info(kClsSet);
+}
+
+nlohmann::json ConditionSource::settings() const {
+  nlohmann::json all = {{"embed", nlohmann::json::parse(features_.settings())}};
+  if (genes_) all["encode"] = nlohmann::json::parse(genes_->settings());
+  return all;
 }
 
 ConditionRows ConditionSource::read(std::size_t first, std::size_t count) const {

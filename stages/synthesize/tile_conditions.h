@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <vector>
@@ -39,6 +40,8 @@ class ConditionSource {
   /// Where the conditions come from; no gene set where genes are absent or not taken.
   io::FeatureSetInfo morphology_info() const;
   std::optional<io::FeatureSetInfo> gene_info() const;
+  /// What the stages that made the stores were set to, by stage.
+  nlohmann::json settings() const;
   ConditionRows read(std::size_t first, std::size_t count) const;
 
  private:

@@ -163,6 +163,7 @@ void TileStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings& 
   tiles.slide_size = slide.size;
   tiles.target_size = slide.grid.target_size;
   tiles.slide_sha256 = ctx.input_sha256("slide", path);
+  tiles.settings = identity().dump();
   tiles.cells = std::move(chosen.cells);
   tiles.tissue_fraction = std::move(chosen.tissue_fraction);
   tiles.mask = std::move(mask.mask);

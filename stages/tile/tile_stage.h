@@ -31,7 +31,7 @@ class TileStage : public pipeline::Stage {
   explicit TileStage(TileOptions options);
 
   std::string_view name() const override { return "tile"; }
-  int format_version() const override { return 1; }
+  int format_version() const override { return 2; }
   std::vector<pipeline::Port> inputs() const override;
   std::vector<pipeline::Port> outputs() const override;
   nlohmann::json identity() const override;

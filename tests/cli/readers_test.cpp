@@ -85,7 +85,11 @@ TEST_F(ReadersTest, ProvenanceIsInTheFileAndNamesNoPath) {
   EXPECT_TRUE(provenance.contains("numerics_class"));
   EXPECT_TRUE(provenance.contains("models"));
   EXPECT_EQ(provenance.at("expression_sha256"), sha256_file(work_ / "out" / "expression.h5ad"));
-  EXPECT_EQ(provenance.at("configuration").at("synthesize").at("steps"), 20);
+  const auto& configuration = provenance.at("configuration");
+  EXPECT_EQ(configuration.at("synthesize").at("steps"), 20);
+  for (const char* section : {"tile", "embed", "express", "encode", "stitch"}) {
+    EXPECT_FALSE(configuration.at(section).empty()) << section;
+  }
   EXPECT_THAT(provenance.dump(), HasSubstr(sha256_file(slide())));
   EXPECT_THAT(provenance.dump(), ::testing::Not(HasSubstr(work_.path().filename().string())));
   EXPECT_THAT(provenance.dump(), ::testing::Not(HasSubstr("slide.svs")));

@@ -7,6 +7,8 @@
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <numeric>
+#include <optional>
 
 #include "core/hash.h"
 #include "store_test_support.h"
@@ -135,6 +137,45 @@ TEST_P(AnnDataFiles, AreReadOrRefused) {
   }
 }
 
+TEST_P(AnnDataFiles, RowsByRangesAreTheWholeMatrix) {
+  const std::filesystem::path path = kFolder / GetParam();
+  std::optional<AnnData> readable;
+  try {
+    readable = read_h5ad(path);
+  } catch (const Error& error) {
+    const Error by_rows = error_of([&] {
+      const H5adRows rows(path);
+      rows.read(0, rows.rows());
+    });
+    EXPECT_EQ(std::string(by_rows.what()), error.what());
+    return;
+  }
+  if (!readable->has_x) {
+    EXPECT_THAT(error_of([&] { H5adRows{path}; }).what(), HasSubstr("has no matrix X"));
+    return;
+  }
+  const AnnData& whole = *readable;
+  const H5adRows rows(path);
+  ASSERT_EQ(rows.rows(), whole.x.rows);
+  EXPECT_EQ(rows.table().x.genes, whole.x.genes);
+  EXPECT_EQ(rows.table().strings, whole.strings);
+  EXPECT_EQ(rows.table().obs.index, whole.obs.index);
+  for (std::size_t first = 0; first <= whole.x.rows; ++first) {
+    for (std::size_t count = 0; first + count <= whole.x.rows; ++count) {
+      const ExpressionMatrix part = rows.read(first, count);
+      std::vector<std::size_t> wanted(count);
+      std::iota(wanted.begin(), wanted.end(), first);
+      const ExpressionMatrix expected = select_rows(whole.x, wanted);
+      EXPECT_EQ(part.rows, count);
+      EXPECT_EQ(part.indptr, expected.indptr);
+      EXPECT_EQ(part.indices, expected.indices);
+      EXPECT_EQ(part.values, expected.values);
+    }
+  }
+  EXPECT_THROW(rows.read(0, whole.x.rows + 1), std::logic_error);
+  EXPECT_THROW(rows.read(whole.x.rows + 1, 0), std::logic_error);
+}
+
 INSTANTIATE_TEST_SUITE_P(Golden, AnnDataFiles, testing::ValuesIn(case_names()), test_name);
 
 TEST(AnnData, RefusalsNameTheReason) {
@@ -247,6 +288,48 @@ TEST(AnnData, ManyRowsCrossChunks) {
   EXPECT_EQ(read.x.indptr, data.x.indptr);
   EXPECT_EQ(read.x.indices, data.x.indices);
   EXPECT_EQ(read.x.values, data.x.values);
+}
+
+TEST(AnnData, BytesDoNotDependOnTheRowsAppendedAtOnce) {
+  const TemporaryFolder folder;
+  constexpr std::size_t kRows = 1300, kGenes = 700;
+  AnnData rest;
+  for (std::size_t gene = 0; gene < kGenes; ++gene) rest.x.genes.push_back("G" + std::to_string(gene));
+  for (std::size_t row = 0; row < kRows; ++row) rest.obs.index.push_back(std::to_string(row));
+  std::vector<float> values(kRows * kGenes);
+  for (std::size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i % 977);
+  for (const std::size_t at_once : {std::size_t{1}, std::size_t{256}, kRows}) {
+    H5adWriter writer(folder / std::to_string(at_once), kRows, kGenes);
+    for (std::size_t first = 0; first < kRows; first += at_once) {
+      const std::size_t count = std::min(at_once, kRows - first);
+      writer.append(std::span(values).subspan(first * kGenes, count * kGenes));
+    }
+    writer.finish(rest);
+  }
+  EXPECT_EQ(sha256_file(folder / "1"), sha256_file(folder / "256"));
+  EXPECT_EQ(sha256_file(folder / "1"), sha256_file(folder / std::to_string(kRows)));
+  EXPECT_EQ(dense(read_h5ad(folder / "1").x), values);
+}
+
+TEST(AnnData, RowsThatAreMissingOrTooManyLeaveNoFile) {
+  const TemporaryFolder folder;
+  AnnData rest;
+  rest.x.genes = {"PMEL", "MITF"};
+  rest.obs.index = {"a", "b"};
+  const std::vector<float> row{1, 2};
+  {
+    H5adWriter writer(folder / "short.h5ad", 2, 2);
+    writer.append(row);
+    EXPECT_THROW(writer.finish(rest), std::logic_error);
+  }
+  {
+    H5adWriter writer(folder / "long.h5ad", 2, 2);
+    writer.append(row);
+    writer.append(row);
+    EXPECT_THROW(writer.append(row), std::logic_error);
+  }
+  EXPECT_FALSE(std::filesystem::exists(folder / "short.h5ad"));
+  EXPECT_FALSE(std::filesystem::exists(folder / "long.h5ad"));
 }
 
 TEST(AnnData, LengthsThatDoNotFitAreLogicErrors) {

@@ -125,13 +125,15 @@ TEST(SpotMapping, WeightedMeansKeepConstants) {
   const std::vector<double> x{5, 40, 900}, y{3, 3, 3};
   const SpotWeights weights = map_spots(spots, {x, y, 20}, {SpotMapping::kInterpolate, 100});
   const std::vector<float> values{7, 1, 7, 2, 7, 3};
-  std::vector<float> out;
-  EXPECT_THAT(apply_weights(weights, values, 2, out), ElementsAre(1, 1, 0));
+  const std::vector<float> out = apply_weights(weights, values, 2, 0, 3);
+  EXPECT_GT(weights.spots_of(1), 0);
+  EXPECT_EQ(weights.spots_of(2), 0);
   EXPECT_NEAR(out[0], 7, 1e-5);
   EXPECT_NEAR(out[2], 7, 1e-5);
   EXPECT_GT(out[1], 1);
   EXPECT_LT(out[1], out[3]);
   EXPECT_EQ(out[4], 0);
+  EXPECT_THAT(apply_weights(weights, values, 2, 1, 1), ElementsAre(out[2], out[3]));
 }
 
 TEST(SpotMapping, NoSpotsLeaveAllTilesEmpty) {

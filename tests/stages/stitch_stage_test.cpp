@@ -206,12 +206,19 @@ TEST_F(StitchStageTest, MetadataSaysSyntheticAndNamesNoPath) {
   make_slide(4, 3);
   make_latents();
   StitchOptions options = lossless();
-  options.provenance = {{"weights", {{"denoiser", "dd"}}}, {"configuration", {{"synthesize", {{"steps", 20}}}}}};
+  options.provenance = {{"weights", {{"denoiser", "dd"}}},
+                        {"configuration", {{"synthesize", {{"steps", 987}}}, {"tile", {{"size_px", 4}}}}}};
+  tiles_.settings = R"({"size_px": 64})";
+  io::write_tiles(file("tiles.h5"), tiles_);
   options.numerics_class = "cpu/test";
   run(StitchStage(options, models::make_null_autoencoder()), inputs(), output("virtual.tiff"));
   const nlohmann::json provenance = nlohmann::json::parse(io::read_provenance(file("virtual.tiff")));
   EXPECT_EQ(provenance["synthetic"], true);
   EXPECT_EQ(provenance["seed"], 42);
+  // What this run is configured to says nothing of how its inputs were made.
+  EXPECT_EQ(provenance["configuration"]["tile"]["size_px"], 64);
+  EXPECT_EQ(provenance["configuration"]["embed"]["on_bad_tile"], "fail");
+  EXPECT_NE(provenance["configuration"]["synthesize"]["steps"], 987);
   EXPECT_EQ(provenance["weights"]["denoiser"], "dd");
   EXPECT_EQ(provenance["source_slide_sha256"], tiles_.slide_sha256);
   EXPECT_EQ(provenance["numerics_class"], "cpu/test");

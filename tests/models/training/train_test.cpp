@@ -8,6 +8,8 @@
 #include "models/stmdit/stmdit.h"
 #include "models/training/checkpoint.h"
 #include "models/training/frozen.h"
+#include "models/training/neighbourhood.h"
+#include "models/training/training_set.h"
 #include "tests/models/training/toy_set.h"
 
 namespace vtissue::models::training {
@@ -274,6 +276,72 @@ TEST_P(TrainTest, RefusesACheckpointOfAnotherConfiguration) {
     EXPECT_EQ(e.code(), ErrorCode::kUsage);
     EXPECT_THAT(e.what(), testing::HasSubstr("another configuration"));
   }
+}
+
+class TrainInputsTest : public TrainTest {
+ protected:
+  static void expect_refused(const TrainOptions& changed) {
+    try {
+      train(changed);
+      FAIL();
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ErrorCode::kUsage);
+      EXPECT_THAT(e.what(), testing::HasSubstr("training set or model that it starts from"));
+    }
+  }
+};
+
+TEST_F(TrainInputsTest, ACheckpointOfAnotherSetOfTheSameSizeIsRefused) {
+  const fs::path data = *root_ / "changed.safetensors";
+  std::string bytes = content(*root_ / "toy.safetensors");
+  bytes.back() = static_cast<char>(bytes.back() ^ 1);
+  std::ofstream(data, std::ios::binary) << bytes;
+  TrainOptions changed = options(Role::kEncoder, trained(Role::kEncoder));
+  changed.data = data;
+  expect_refused(changed);
+}
+
+TEST_F(TrainInputsTest, ACheckpointFromAnotherEncoderIsRefused) {
+  const fs::path encoder = *root_ / "other-encoder";
+  fs::create_directories(encoder);
+  fs::copy(trained(Role::kEncoder) / "config.json", encoder / "config.json");
+  std::string weights = content(trained(Role::kEncoder) / "model.safetensors");
+  weights.back() = static_cast<char>(weights.back() ^ 1);
+  std::ofstream(encoder / "model.safetensors", std::ios::binary) << weights;
+  TrainOptions changed = options(Role::kPredictor, trained(Role::kPredictor));
+  changed.encoder = encoder;
+  expect_refused(changed);
+}
+
+TEST_F(TrainInputsTest, ThePredictorLearnsFromSubtiles) {
+  const fs::path out = *root_ / "predictor-subtiles";
+  TrainOptions with = options(Role::kPredictor, out);
+  with.config["model"]["context"] = "spot_subspot_neighbors";
+  train(with);
+  std::vector<double> losses;
+  for (const json& line : lines(out / "train.jsonl")) {
+    if (line.contains("loss")) losses.push_back(line["loss"]);
+  }
+  EXPECT_LT(losses.back(), 0.95 * losses.front());
+  FrozenPredictor predictor = FrozenPredictor::open(out);
+  EXPECT_TRUE(predictor.deepspot->config().subtiles);
+
+  // What it was trained on is what the engine is given: sub-tile k of a tile is its own picture, resized.
+  const TrainingSet set = TrainingSet::open(*root_ / "toy.safetensors");
+  FrozenEncoder encoder = FrozenEncoder::open(trained(Role::kEncoder));
+  const std::vector<Crop> crops{crop_around(set, {0, 0}, encoder.px)};
+  const Neighbourhood input = encode_neighbourhoods(set, encoder, crops, 0.3, true, with);
+  const at::Tensor tile = read_crops(set, crops, encoder.px);
+  const int side = encoder.px / 3;
+  const at::Tensor right_of_centre = tile.narrow(1, side, side).narrow(2, 2 * side, side);
+  EXPECT_TRUE(at::equal(input.sub.select(1, 5), encoder.encode_resized(right_of_centre)));
+  EXPECT_EQ(predictor.predict(input).size(1), 6);
+
+  // The roles that predict with it cut sub-tiles as well.
+  TrainOptions next = options(Role::kExpression, *root_ / "expression-subtiles");
+  next.predictor = out;
+  train(next);
+  EXPECT_TRUE(fs::exists(next.out / "model.safetensors"));
 }
 
 INSTANTIATE_TEST_SUITE_P(Roles, TrainTest, testing::ValuesIn(kAll),
