@@ -371,20 +371,24 @@ TEST_F(ExpressStageTest, MapsARealSection) {
   EXPECT_LE(outcome.reported["tiles_with_expression"].get<int>(), 5 * spots);
 }
 
-TEST(ExpressOptions, EveryKeyChangesTheIdentity) {
+TEST(ExpressOptions, EveryKeyChangesTheIdentityOfTheSourceItIsFor) {
   pipeline::ConfigSchema schema;
   schema.add(express_config_keys());
-  const auto identity = [&](const char* assignment) {
+  const auto identity = [&](const char* assignment, bool measured) {
     pipeline::Config config = pipeline::Config::defaults(schema);
     if (*assignment) config.set(assignment);
-    return ExpressStage(express_options(config), {"A"}, std::make_shared<SummingPredictor>()).identity().dump();
+    const auto predictor = measured ? nullptr : std::make_shared<SummingPredictor>();
+    return ExpressStage(express_options(config), {"A"}, predictor).identity().dump();
   };
-  std::set<std::string> identities = {identity("")};
-  for (const char* assignment : {"express.mapping=distance", "express.max_distance_um=80",
-                                 "express.min_matched_genes=0.1", "express.chunk_tiles=2"}) {
-    EXPECT_TRUE(identities.insert(identity(assignment)).second) << assignment;
+  std::set<std::string> measured = {identity("", true)}, predicted = {identity("", false)};
+  for (const char* assignment :
+       {"express.mapping=distance", "express.max_distance_um=80", "express.min_matched_genes=0.1"}) {
+    EXPECT_TRUE(measured.insert(identity(assignment, true)).second) << assignment;
+    EXPECT_FALSE(predicted.insert(identity(assignment, false)).second) << assignment;
   }
-  EXPECT_EQ(identities.size(), schema.keys().size() + 1);
+  EXPECT_TRUE(predicted.insert(identity("express.chunk_tiles=2", false)).second);
+  EXPECT_FALSE(measured.insert(identity("express.chunk_tiles=2", true)).second);
+  EXPECT_EQ(measured.size() + predicted.size(), schema.keys().size() + 2);
   EXPECT_NE(ExpressStage({}, {"A"}, nullptr).identity(), ExpressStage({}, {"B"}, nullptr).identity());
 }
 

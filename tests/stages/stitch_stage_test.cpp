@@ -38,7 +38,12 @@ class StitchStageTest : public SynthesisFixture {
   void make_latents() {
     picture_.assign(static_cast<std::size_t>(tiles_.target_size.area()) * 3, 0);
     const io::LatentStoreInfo info{
-        .channels = 4, .size = 16, .tile_px = kTilePx, .seed = 42, .slide_sha256 = tiles_.slide_sha256};
+        .channels = 4,
+        .size = 16,
+        .tile_px = kTilePx,
+        .seed = 42,
+        .slide_sha256 = tiles_.slide_sha256,
+        .made_by = {{"settings", {{"steps", 20}}}, {"conditions", {{"embed", {{"on_bad_tile", "fail"}}}}}}};
     io::LatentWriter writer(file("latents"), info, tiles_.cells);
     std::mt19937 random(1);
     for (const TileCell cell : tiles_.cells) {
@@ -218,7 +223,7 @@ TEST_F(StitchStageTest, MetadataSaysSyntheticAndNamesNoPath) {
   // What this run is configured to says nothing of how its inputs were made.
   EXPECT_EQ(provenance["configuration"]["tile"]["size_px"], 64);
   EXPECT_EQ(provenance["configuration"]["embed"]["on_bad_tile"], "fail");
-  EXPECT_NE(provenance["configuration"]["synthesize"]["steps"], 987);
+  EXPECT_EQ(provenance["configuration"]["synthesize"]["steps"], 20);
   EXPECT_EQ(provenance["weights"]["denoiser"], "dd");
   EXPECT_EQ(provenance["source_slide_sha256"], tiles_.slide_sha256);
   EXPECT_EQ(provenance["numerics_class"], "cpu/test");

@@ -73,6 +73,15 @@ TEST_F(LatentCanvasTest, IsTakenFromTheCacheOnlyIfItIsTheSame) {
   EXPECT_EQ(encoded, 0);
   canvas(2);
   EXPECT_GT(encoded, 0);
+  for (const char* what : {"another set", "again another set"}) {
+    encoded = 0;
+    options_.inputs["data"] = what;
+    canvas(2);
+    EXPECT_GT(encoded, 0) << what;
+  }
+  encoded = 0;
+  canvas(2);
+  EXPECT_EQ(encoded, 0);
 }
 
 TEST_F(LatentCanvasTest, StaysWithinTheSection) {
