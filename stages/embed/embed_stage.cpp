@@ -69,12 +69,12 @@ std::size_t EmbedStage::rows_per_chunk() const {
 }
 
 nlohmann::json EmbedStage::settings() const {
-  return {{"on_bad_tile", options_.on_bad_tile == OnBadTile::kSkip ? "skip" : "fail"},
-          {"chunk_tiles", rows_per_chunk()}};
+  return {{"on_bad_tile", options_.on_bad_tile == OnBadTile::kSkip ? "skip" : "fail"}};
 }
 
 nlohmann::json EmbedStage::identity() const {
   nlohmann::json identity = settings();
+  identity["chunk_tiles"] = rows_per_chunk();
   identity["encoder"] = describe(encoder_->info());
   identity["numerics_class"] = options_.numerics_class;
   if (stores_predictor()) {

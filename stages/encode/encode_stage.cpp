@@ -68,12 +68,11 @@ std::size_t EncodeStage::rows_per_chunk() const {
   return stages::rows_per_chunk(options_.chunk_tiles, encoder_->info().micro_batch);
 }
 
-nlohmann::json EncodeStage::settings() const {
-  return {{"min_matched_genes", options_.min_matched_genes}, {"chunk_tiles", rows_per_chunk()}};
-}
+nlohmann::json EncodeStage::settings() const { return {{"min_matched_genes", options_.min_matched_genes}}; }
 
 nlohmann::json EncodeStage::identity() const {
   nlohmann::json identity = settings();
+  identity["chunk_tiles"] = rows_per_chunk();
   identity["tokens"] = options_.tokens;
   identity["encoder"] = {{"sha256", encoder_->info().sha256}, {"micro_batch", encoder_->info().micro_batch}};
   identity["numerics_class"] = options_.numerics_class;

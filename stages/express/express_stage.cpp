@@ -38,7 +38,7 @@ std::vector<pipeline::Port> ExpressStage::inputs() const {
 std::vector<pipeline::Port> ExpressStage::outputs() const { return {{.name = "expression"}}; }
 
 nlohmann::json ExpressStage::settings() const {
-  if (predictor_ != nullptr) return {{"chunk_tiles", rows_per_chunk()}};
+  if (predictor_ != nullptr) return nlohmann::json::object();
   nlohmann::json settings = {{"mapping", io::to_string(options_.measured.mapping)},
                              {"max_distance_um", nullptr},
                              {"min_matched_genes", options_.measured.min_matched_genes}};
@@ -52,6 +52,7 @@ nlohmann::json ExpressStage::identity() const {
   identity["predictor"] = nullptr;
   if (predictor_ != nullptr) {
     identity["predictor"] = {{"sha256", predictor_->info().sha256}, {"micro_batch", predictor_->info().micro_batch}};
+    identity["chunk_tiles"] = rows_per_chunk();
     identity["numerics_class"] = options_.numerics_class;
   }
   return identity;

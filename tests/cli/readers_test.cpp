@@ -87,7 +87,7 @@ TEST_F(ReadersTest, ProvenanceIsInTheFileAndNamesNoPath) {
   EXPECT_EQ(provenance.at("expression_sha256"), sha256_file(work_ / "out" / "expression.h5ad"));
   const auto& configuration = provenance.at("configuration");
   EXPECT_EQ(configuration.at("synthesize").at("steps"), 20);
-  for (const char* section : {"tile", "embed", "express", "encode", "stitch"}) {
+  for (const char* section : {"tile", "embed", "encode", "stitch"}) {
     EXPECT_FALSE(configuration.at(section).empty()) << section;
   }
   EXPECT_THAT(provenance.dump(), HasSubstr(sha256_file(slide())));
