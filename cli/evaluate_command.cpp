@@ -9,6 +9,7 @@ void add_evaluate_command(CLI::App& app, Action& action) {
       .input("tiles", "tiles.h5")
       .input("features", "features.h5 of the real slide")
       .input("virtual", "virtual.tiff")
+      .input("latents", "latents/ of the synthesize stage, to look for seams in", false)
       .output("metrics", "metrics.json to write");
   command->runs(action, make_evaluate_stage);
 }

@@ -13,6 +13,7 @@
 #include "stages/express/express_stage.h"
 #include "stages/report/report_config.h"
 #include "stages/report/report_stage.h"
+#include "stages/stitch/latent_decoder.h"
 #include "stages/stitch/provenance.h"
 #include "stages/stitch/stitch_config.h"
 #include "stages/stitch/stitch_stage.h"
@@ -94,6 +95,9 @@ std::shared_ptr<const Stage> make_synthesize_stage(const Config& config, Engines
   stages::SynthesizeOptions options = stages::synthesize_options(config);
   options.tile_px = config.get<int>("tile.size_px");
   options.numerics_class = engines.numerics_class();
+  if (options.mode != stages::SynthesisMode::kIndependent) {
+    options.glass = stages::latents_of_colour(*engines.autoencoder(), stages::stitch_options(config).background);
+  }
   return std::make_shared<stages::SynthesizeStage>(options, engines.denoiser());
 }
 
@@ -116,7 +120,8 @@ std::shared_ptr<const Stage> make_stitch_stage(const Config& config, Engines& en
 std::shared_ptr<const Stage> make_evaluate_stage(const Config& config, Engines& engines) {
   stages::EvaluateOptions options = stages::evaluate_options(config);
   options.numerics_class = engines.numerics_class();
-  return std::make_shared<stages::EvaluateStage>(options, engines.encoder(), engines.device());
+  options.background = stages::stitch_options(config).background;
+  return std::make_shared<stages::EvaluateStage>(options, engines.encoder(), engines.device(), engines.autoencoder());
 }
 
 Graph make_line(const Config& config, const LineInputs& inputs, Engines& engines) {
@@ -160,7 +165,8 @@ Graph make_line(const Config& config, const LineInputs& inputs, Engines& engines
                                      .inputs = {{"slide", inputs.slide},
                                                 {"tiles", OutputRef{tile, "tiles"}},
                                                 {"features", OutputRef{embed, "features"}},
-                                                {"virtual", OutputRef{stitch, "virtual"}}},
+                                                {"virtual", OutputRef{stitch, "virtual"}},
+                                                {"latents", OutputRef{synthesize, "latents"}}},
                                      .outputs = {{"metrics", out / output_names::kMetrics}}});
   // The page shows what the stages had to say: the same for a run that computed and one that found all done.
   graph.add({.stage = make_report_stage(config, {}),

@@ -24,6 +24,7 @@ class Codec {
   virtual ~Codec() = default;
   virtual int latent_channels() const = 0;
   virtual int factor() const = 0;
+  virtual DecodeWindow decode_window() const = 0;
   virtual at::Tensor encode(const at::Tensor& image) = 0;
   virtual at::Tensor decode(const at::Tensor& latent) = 0;
 };
@@ -36,6 +37,8 @@ class TaesdCodec final : public Codec {
   }
   int latent_channels() const override { return network_->config().latent_channels; }
   int factor() const override { return TaesdImpl::kFactor; }
+  /// Convolutions alone: what lies farther off than the halo does not reach a pixel.
+  DecodeWindow decode_window() const override { return {.inner = 64, .halo = 8, .ramp = 0}; }
   at::Tensor encode(const at::Tensor& image) override { return network_->encode(image); }
   at::Tensor decode(const at::Tensor& latent) override { return network_->decode(latent); }
 
@@ -51,6 +54,8 @@ class KlCodec final : public Codec {
   }
   int latent_channels() const override { return network_->config().latent_channels; }
   int factor() const override { return network_->config().factor(); }
+  /// The attention in the middle sees all of a window.
+  DecodeWindow decode_window() const override { return {.inner = 64, .halo = 8, .ramp = 4}; }
   /// The posterior's mean: an encoding must not depend on a draw.
   at::Tensor encode(const at::Tensor& image) override {
     return network_->to_model(network_->encode(image * 2 - 1).mean);
@@ -83,6 +88,7 @@ class TorchAutoencoder final : public Autoencoder {
   const ModelInfo& info() const override { return info_; }
   int latent_channels() const override { return latent_channels_; }
   int factor() const override { return factor_; }
+  DecodeWindow decode_window() const override { return codec_->decode_window(); }
 
   void decode(std::span<const float> z, int n, int h, int w, std::span<std::uint8_t> rgb) const override {
     check_extent(h, w, 1);
@@ -90,15 +96,16 @@ class TorchAutoencoder final : public Autoencoder {
     const std::size_t image = values(3, h * factor(), w * factor());
     check_size("latents to decode", z.size(), static_cast<std::size_t>(n) * latent);
     check_size("decoded images", rgb.size(), static_cast<std::size_t>(n) * image);
-    const auto slots = static_cast<std::size_t>(info_.micro_batch);
+    const int micro_batch = decoded_at_once(h, w);
+    const auto slots = static_cast<std::size_t>(micro_batch);
     std::vector<float> batch(slots * latent);
     std::vector<float> planes(slots * image);
-    for_micro_batches(n, info_.micro_batch, [&](int first, int count) {
+    for_micro_batches(n, micro_batch, [&](int first, int count) {
       const auto rows = static_cast<std::size_t>(count);
       std::copy_n(z.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(first) * latent), rows * latent,
                   batch.begin());
       device_->run([&] {
-        const at::Tensor latents = to_device(batch.data(), {info_.micro_batch, latent_channels_, h, w}, *device_)
+        const at::Tensor latents = to_device(batch.data(), {micro_batch, latent_channels_, h, w}, *device_)
                                        .to(scalar_type(*device_))
                                        .contiguous(at::MemoryFormat::ChannelsLast);
         const at::Tensor images = codec_->decode(latents);
@@ -137,6 +144,12 @@ class TorchAutoencoder final : public Autoencoder {
   }
 
  private:
+  /// The micro-batch, or fewer where images are so large that memory would go by it: a function of their size alone.
+  int decoded_at_once(int h, int w) const {
+    constexpr int kLatentsPerImage = 32 * 32;
+    return std::clamp(info_.micro_batch * kLatentsPerImage / (h * w), 1, info_.micro_batch);
+  }
+
   static std::size_t values(int channels, int h, int w) {
     return static_cast<std::size_t>(channels) * static_cast<std::size_t>(h) * static_cast<std::size_t>(w);
   }

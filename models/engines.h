@@ -137,6 +137,14 @@ class Denoiser {
                                 const Guidance& guidance, std::span<float> out, std::span<float> variance = {}) const;
 };
 
+/// How a picture larger than memory is decoded: in squares of `inner` latents of which the decoder sees `halo` more to
+/// every side, blended over `ramp` latents to both sides of their borders where a decoder looks farther than any halo.
+struct DecodeWindow {
+  int inner = 64;
+  int halo = 0;
+  int ramp = 0;  ///< at most halo
+};
+
 /// Latents ↔ pixels.
 class Autoencoder {
  public:
@@ -145,6 +153,7 @@ class Autoencoder {
   virtual const ModelInfo& info() const = 0;
   virtual int latent_channels() const = 0;
   virtual int factor() const = 0;  ///< pixels per latent: 8
+  virtual DecodeWindow decode_window() const { return {}; }
   /// z [n, C, h, w] → rgb [n, factor*h, factor*w, 3], rounded.
   virtual void decode(std::span<const float> z, int n, int h, int w, std::span<std::uint8_t> rgb) const = 0;
   /// rgb [n, H, W, 3], H and W multiples of factor → z [n, C, H/factor, W/factor].

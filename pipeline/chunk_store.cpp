@@ -97,6 +97,18 @@ std::optional<std::vector<std::byte>> ChunkStore::read(std::uint64_t id) const {
   return content;
 }
 
+void ChunkStore::remove(std::uint64_t first, std::uint64_t last) {
+  for (std::uint64_t id = first; id < last; ++id) {
+    {
+      std::lock_guard lock(verified_->mutex);
+      verified_->ids.erase(id);
+    }
+    std::error_code failure;
+    fs::remove(path_of(id), failure);
+    if (failure) throw_output_error(path_of(id), "remove", failure.value());
+  }
+}
+
 void ChunkStore::clear() {
   {
     std::lock_guard lock(verified_->mutex);

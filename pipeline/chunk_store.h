@@ -37,6 +37,10 @@ class ChunkStore {
   /// The content as committed, or nothing if absent or damaged.
   std::optional<std::vector<std::byte>> read(std::uint64_t id) const;
 
+  /// Removes the parts [first, last) that are there; they count as absent then. For a stage that goes over its work in
+  /// several passes. Throws Error kOutput.
+  void remove(std::uint64_t first, std::uint64_t last);
+
   /// Removes all parts; called by the engine once the outputs are published. Throws Error kOutput.
   void clear();
 

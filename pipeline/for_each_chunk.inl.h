@@ -9,7 +9,7 @@
 namespace vtissue::pipeline {
 
 template <typename Item>
-void for_each_chunk(RunContext& ctx, std::uint64_t count, const std::function<Item(std::uint64_t)>& read,
+void for_each_chunk(RunContext& ctx, ChunkIds ids, const std::function<Item(std::uint64_t)>& read,
                     const std::function<void(std::uint64_t, Item&)>& compute,
                     const std::function<std::vector<std::byte>(std::uint64_t, Item&)>& encode,
                     const std::function<std::int64_t(std::uint64_t)>& units) {
@@ -18,7 +18,7 @@ void for_each_chunk(RunContext& ctx, std::uint64_t count, const std::function<It
   body.compute = [&compute](std::uint64_t id, void* item) { compute(id, *static_cast<Item*>(item)); };
   body.encode = [&encode](std::uint64_t id, void* item) { return encode(id, *static_cast<Item*>(item)); };
   body.units = units;
-  run_chunks(ctx, count, body);
+  run_chunks(ctx, ids.first, ids.count, body);
 }
 
 }  // namespace vtissue::pipeline

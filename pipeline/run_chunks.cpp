@@ -52,7 +52,8 @@ class FirstFailure {
 
 class ChunkLine {
  public:
-  ChunkLine(RunContext& ctx, std::uint64_t count, const ChunkBody& body) : ctx_(ctx), count_(count), body_(body) {}
+  ChunkLine(RunContext& ctx, std::uint64_t first, std::uint64_t count, const ChunkBody& body)
+      : ctx_(ctx), end_(first + count), body_(body), next_id_(first) {}
 
   void run() {
     using tbb::filter_mode;
@@ -71,7 +72,7 @@ class ChunkLine {
 
  private:
   Token next(tbb::flow_control& flow) {
-    while (next_id_ < count_ && !failure_.any()) {
+    while (next_id_ < end_ && !failure_.any()) {
       if (ctx_.stop_requested()) {
         gave_up_ = true;
         break;
@@ -128,15 +129,17 @@ class ChunkLine {
   }
 
   RunContext& ctx_;
-  std::uint64_t count_;
+  std::uint64_t end_;
   const ChunkBody& body_;
-  std::uint64_t next_id_ = 0;
+  std::uint64_t next_id_;
   std::atomic<bool> gave_up_ = false;
   FirstFailure failure_;
 };
 
 }  // namespace
 
-void run_chunks(RunContext& ctx, std::uint64_t count, const ChunkBody& body) { ChunkLine(ctx, count, body).run(); }
+void run_chunks(RunContext& ctx, std::uint64_t first, std::uint64_t count, const ChunkBody& body) {
+  ChunkLine(ctx, first, count, body).run();
+}
 
 }  // namespace vtissue::pipeline

@@ -19,6 +19,6 @@ struct ChunkBody {
 };
 
 /// Runs in the calling thread's oneTBB arena, which the executor sizes to Resources::threads.
-void run_chunks(RunContext& ctx, std::uint64_t count, const ChunkBody& body);
+void run_chunks(RunContext& ctx, std::uint64_t first, std::uint64_t count, const ChunkBody& body);
 
 }  // namespace vtissue::pipeline

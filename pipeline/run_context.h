@@ -67,14 +67,22 @@ class RunContext {
   nlohmann::json reported_ = nlohmann::json::object();
 };
 
-/// The shape that every chunked stage has: `count` chunks, in order of id, of which those already
+/// The chunks [first, first + count). A number alone counts from 0.
+struct ChunkIds {
+  std::uint64_t first = 0;
+  std::uint64_t count = 0;
+  ChunkIds(std::uint64_t n) : count(n) {}  // NOLINT(google-explicit-constructor)
+  ChunkIds(std::uint64_t first_id, std::uint64_t n) : first(first_id), count(n) {}
+};
+
+/// The shape that every chunked stage has: chunks in order of id, of which those already
 /// committed are skipped. For each other one read(id) (in parallel), compute(id, item) (serial, in
 /// order: the device), and encode(id, item) → bytes (in parallel), which are committed. At most
 /// resources().in_flight items are alive. Stops between chunks; rethrows the first Error with the
 /// chunk's id as context after those in flight have been committed.
 template <typename Item>
 void for_each_chunk(
-    RunContext& ctx, std::uint64_t count, const std::function<Item(std::uint64_t)>& read,
+    RunContext& ctx, ChunkIds ids, const std::function<Item(std::uint64_t)>& read,
     const std::function<void(std::uint64_t, Item&)>& compute,
     const std::function<std::vector<std::byte>(std::uint64_t, Item&)>& encode,
     const std::function<std::int64_t(std::uint64_t)>& units = [](std::uint64_t) { return 1; });

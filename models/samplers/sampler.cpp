@@ -59,6 +59,17 @@ Spacing resolve_spacing(const SamplerOptions& options, std::initializer_list<Spa
               fmt::join(names, ", "));
 }
 
+NoiseLevel Sampler::level(int i) const {
+  if (i < 0 || i >= static_cast<int>(evaluations_.size())) {
+    throw Error(ErrorCode::kUsage, "evaluation {} of a sampler of {}", i, evaluations_.size());
+  }
+  const Evaluation& evaluation = evaluations_[static_cast<std::size_t>(i)];
+  if (velocity_) return {static_cast<float>(1 - evaluation.t), static_cast<float>(evaluation.t)};
+  const double ratio = sigmas_[static_cast<std::size_t>(evaluation.step)];
+  const double signal = 1 / std::sqrt(1 + ratio * ratio);
+  return {static_cast<float>(signal), static_cast<float>(ratio * signal)};
+}
+
 void Sampler::update(int i, const StepBlock& block) const {
   if (i < 0 || i >= static_cast<int>(updates_.size())) {
     throw Error(ErrorCode::kUsage, "evaluation {} of a sampler of {}", i, updates_.size());

@@ -37,6 +37,12 @@ struct Evaluation {
   std::uint32_t draw = 0;  ///< which draw of latent_noise() the update takes; 0: none (the start is draw 0)
 };
 
+/// x = signal · x0 + noise · eps.
+struct NoiseLevel {
+  float signal = 1;
+  float noise = 0;
+};
+
 /// What an update reads and changes: the same elements of every canvas, in any order. Where a span may be empty the
 /// sampler says so.
 struct StepBlock {
@@ -61,6 +67,9 @@ class Sampler {
 
   /// [steps + 1] ratio of noise to signal (epsilon models) or share of noise (flow) before each step and at the end.
   std::span<const double> sigmas() const { return sigmas_; }
+
+  /// What the network is given at evaluation i. Throws Error kUsage if there is no such evaluation.
+  NoiseLevel level(int i) const;
 
   /// The update after evaluation i, in place. Throws Error kUsage if there is no such evaluation or a span has another
   /// length than it must.

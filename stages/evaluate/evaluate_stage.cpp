@@ -7,6 +7,7 @@
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "io/feature_store.h"
+#include "io/latent_store.h"
 #include "io/slide_reader.h"
 #include "io/tile_reader.h"
 #include "io/tile_store.h"
@@ -14,6 +15,7 @@
 #include "stages/embed/feature_chunks.h"
 #include "stages/embed/slide_of_tiles.h"
 #include "stages/evaluate/metrics_report.h"
+#include "stages/evaluate/seam_report.h"
 #include "stages/evaluate/tile_comparison.h"
 
 namespace vtissue::stages {
@@ -98,11 +100,17 @@ std::vector<std::uint8_t> read_tile(const io::TileReader& reader, const io::Tile
 }  // namespace
 
 EvaluateStage::EvaluateStage(EvaluateOptions options, std::shared_ptr<const models::MorphologyEncoder> encoder,
-                             std::shared_ptr<models::Device> device)
-    : options_(std::move(options)), encoder_(std::move(encoder)), device_(std::move(device)) {}
+                             std::shared_ptr<models::Device> device,
+                             std::shared_ptr<const models::Autoencoder> autoencoder)
+    : options_(std::move(options)),
+      encoder_(std::move(encoder)),
+      device_(std::move(device)),
+      autoencoder_(std::move(autoencoder)) {}
 
 std::vector<pipeline::Port> EvaluateStage::inputs() const {
-  return {{.name = "slide"}, {.name = "tiles"}, {.name = "features"}, {.name = "virtual"}};
+  std::vector<pipeline::Port> ports = {{.name = "slide"}, {.name = "tiles"}, {.name = "features"}, {.name = "virtual"}};
+  if (autoencoder_ != nullptr) ports.push_back({.name = "latents", .optional = true});
+  return ports;
 }
 
 std::vector<pipeline::Port> EvaluateStage::outputs() const { return {{.name = "metrics"}}; }
@@ -112,10 +120,17 @@ std::size_t EvaluateStage::rows_per_chunk() const {
 }
 
 nlohmann::json EvaluateStage::identity() const {
-  return {{"max_tiles", options_.max_tiles},
-          {"chunk_tiles", rows_per_chunk()},
-          {"encoder", {{"sha256", encoder_->info().sha256}, {"micro_batch", encoder_->info().micro_batch}}},
-          {"numerics_class", options_.numerics_class}};
+  nlohmann::json identity = {
+      {"max_tiles", options_.max_tiles},
+      {"chunk_tiles", rows_per_chunk()},
+      {"encoder", {{"sha256", encoder_->info().sha256}, {"micro_batch", encoder_->info().micro_batch}}},
+      {"numerics_class", options_.numerics_class}};
+  if (autoencoder_ != nullptr) {
+    identity["seam_boxes"] = options_.seam_boxes;
+    identity["background"] = options_.background;
+    identity["autoencoder"] = autoencoder_->info().sha256;
+  }
+  return identity;
 }
 
 void EvaluateStage::preflight(const pipeline::Bindings& available_inputs) const {
@@ -128,6 +143,11 @@ void EvaluateStage::preflight(const pipeline::Bindings& available_inputs) const 
   const io::TileSet tiles = io::read_tiles(*tiles_path);
   if (const auto* path = bound("slide")) open_slide_of(*path, tiles);
   if (const auto* path = bound("virtual")) open_virtual(*path, tiles);
+  if (const auto* path = bound("latents")) {
+    if (io::LatentReader(*path).cells() != tiles.cells) {
+      throw Error(ErrorCode::kBadInput, "{}: made for other tiles; run synthesize again", path->string());
+    }
+  }
   if (const auto* path = bound("features")) check_features(*path, io::FeatureReader(*path), tiles, *encoder_);
 }
 
@@ -217,6 +237,12 @@ void EvaluateStage::run(const pipeline::Bindings& inputs, const pipeline::Bindin
   metrics["tiles"]["of_slide"] = tiles.cells.size();
   metrics["tiles"]["without_embedding"] = std::ranges::count(valid, std::uint8_t{0});
   metrics["numerics_class"] = options_.numerics_class;
+  if (const auto latents = inputs.find("latents"); latents != inputs.end() && autoencoder_ != nullptr) {
+    const io::LatentReader reader(latents->second);
+    const LatentDecoder decoder(tiles, reader, *autoencoder_, options_.background);
+    metrics["seams"] = seam_report(decoder, real, tiles, options_.seam_boxes, ctx);
+    ctx.report("seams", metrics["seams"]["virtual"]["lines"]);
+  }
   write_file_atomically(outputs.at("metrics"), metrics.dump(2) + "\n");
 
   for (const auto& note : metrics["notes"]) ctx.warn(note.get<std::string>());

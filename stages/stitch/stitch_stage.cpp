@@ -14,6 +14,7 @@
 #include "pipeline/run_context.h"
 #include "stages/embed/slide_of_tiles.h"
 #include "stages/stitch/block_plan.h"
+#include "stages/stitch/latent_decoder.h"
 #include "stages/stitch/overview.h"
 #include "stages/stitch/provenance.h"
 #include "stages/stitch/slide_cards.h"
@@ -21,11 +22,6 @@
 
 namespace vtissue::stages {
 namespace {
-
-struct BlockChunk {
-  std::vector<float> latents;     ///< [n, C, size, size]; let go once decoded
-  std::vector<std::uint8_t> rgb;  ///< [n, tile_px, tile_px, 3]
-};
 
 /// A committed part: the block's share of the overview, then encode_block()'s bytes.
 std::vector<std::byte> join_part(std::span<const std::uint8_t> share, std::span<const std::byte> block) {
@@ -83,12 +79,14 @@ std::vector<pipeline::Port> StitchStage::inputs() const {
 std::vector<pipeline::Port> StitchStage::outputs() const { return {{.name = "virtual"}}; }
 
 nlohmann::json StitchStage::identity() const {
+  const models::DecodeWindow window = autoencoder_->decode_window();
   return {{"codec", options_.codec == io::PyramidCodec::kJpeg ? "jpeg" : "deflate"},
           {"jpeg_quality", options_.jpeg_quality},
           {"background", options_.background},
           {"generator", options_.generator},
           {"provenance", options_.provenance},
           {"block_px", kBlockPx},
+          {"decode_window", {window.inner, window.halo, window.ramp}},
           {"autoencoder", {{"sha256", autoencoder_->info().sha256}, {"micro_batch", autoencoder_->info().micro_batch}}},
           {"numerics_class", options_.numerics_class}};
 }
@@ -172,39 +170,23 @@ void StitchStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings
           : describe_expression(expression->second, ctx.input_sha256("expression", expression->second)));
   const io::PyramidLayout layout = io::layout_of(pyramid);
   const io::LevelDecorator decorate = overview_mark(layout);
-  const BlockPlan plan(tiles, layout, kBlockPx);
+  const BlockPlan plan(layout, kBlockPx);
+  const LatentDecoder decoder(tiles, latents, *autoencoder_, options_.background);
   Overview overview(tiles.target_size, kBlockPx);
-  const auto per_tile = static_cast<std::size_t>(info.channels) * static_cast<std::size_t>(info.size * info.size);
-  const std::size_t tile_bytes = static_cast<std::size_t>(tiles.tile_px) * tiles.tile_px * 3;
   ctx.set_total(static_cast<std::int64_t>(plan.count()), "blocks");
 
-  pipeline::for_each_chunk<BlockChunk>(
+  using Windows = LatentDecoder::Windows;
+  pipeline::for_each_chunk<Windows>(
       ctx, plan.count(),
       [&](std::uint64_t id) {
-        const std::span<const std::uint32_t> shown = plan.tiles(id);
-        BlockChunk chunk{.latents = std::vector<float>(shown.size() * per_tile), .rgb = {}};
-        for (std::size_t i = 0; i < shown.size(); ++i) {
-          latents.read(shown[i], std::span(chunk.latents).subspan(i * per_tile, per_tile));
-        }
-        return chunk;
+        return decoder.gather({plan.origin(id), {kBlockPx, kBlockPx}});
       },
-      [&](std::uint64_t id, BlockChunk& chunk) {
-        const std::size_t n = plan.tiles(id).size();
-        if (n == 0) return;
-        chunk.rgb.resize(n * tile_bytes);
-        autoencoder_->decode(chunk.latents, static_cast<int>(n), info.size, info.size, chunk.rgb);
-        chunk.latents = {};
-      },
-      [&](std::uint64_t id, BlockChunk& chunk) {
+      [&](std::uint64_t, Windows& windows) { decoder.decode(windows); },
+      [&](std::uint64_t id, Windows& windows) {
         std::vector<std::uint8_t> block(static_cast<std::size_t>(kBlockPx) * kBlockPx * 3);
-        const Point<TargetPx> origin = plan.origin(id);
         const auto [red, green, blue] = options_.background;
-        fill_glass(origin, {kBlockPx, kBlockPx}, {red, green, blue}, block);
-        const std::span<const std::uint32_t> shown = plan.tiles(id);
-        for (std::size_t i = 0; i < shown.size(); ++i) {
-          paste_tile(std::span(chunk.rgb).subspan(i * tile_bytes, tile_bytes), tiles.origin(tiles.cells[shown[i]]),
-                     tiles.tile_px, origin, kBlockPx, block);
-        }
+        fill_glass(plan.origin(id), {kBlockPx, kBlockPx}, {red, green, blue}, block);
+        decoder.compose(windows, block);
         return join_part(overview.shrink(block),
                          io::encode_block(pyramid, plan.column(id), plan.row(id), block, decorate));
       },

@@ -45,9 +45,24 @@ std::vector<pipeline::ConfigKey> synthesize_config_keys() {
   return {
       {.name = "synthesize.mode",
        .type = ValueType::kString,
-       .default_value = "independent",
-       .description = "how tiles meet: independent (each tile alone)",
-       .choices = {"independent"}},
+       .default_value = "shifted",
+       .description =
+           "where the denoiser's windows lie: shifted (in every step at another offset, the last ones blended: no "
+           "seams), overlap (half a window's stride in every step, blended: four times the cost), independent (each "
+           "tile alone: the tiles' grid shows)",
+       .choices = {"shifted", "overlap", "independent"}},
+      {.name = "synthesize.blended_steps",
+       .type = ValueType::kInteger,
+       .default_value = 2,
+       .description = "shifted: so many last steps overlap and are blended (0..1000); each costs four times as much",
+       .minimum = 0,
+       .maximum = 1000},
+      {.name = "synthesize.canvas_mb",
+       .type = ValueType::kInteger,
+       .default_value = 1024,
+       .description = "latents of more megabytes than this are kept in a file beside the work folder instead of memory",
+       .minimum = 0,
+       .maximum = 1000000},
       {.name = "synthesize.seed",
        .type = ValueType::kInteger,
        .default_value = 0,
@@ -130,7 +145,9 @@ SynthesizeOptions synthesize_options(const pipeline::Config& config) {
                        .gene = config.get<float>("synthesize.guidance_gene"),
                        .morphology_interval = interval("synthesize.guidance_morphology"),
                        .gene_interval = interval("synthesize.guidance_gene")},
-          .mode = SynthesisMode::kIndependent,
+          .mode = parse_synthesis_mode(config.get<std::string>("synthesize.mode")),
+          .blended_steps = config.get<int>("synthesize.blended_steps"),
+          .canvas_bytes = config.get<std::int64_t>("synthesize.canvas_mb") << 20,
           .chunk_tiles = config.get<int>("synthesize.chunk_tiles")};
 }
 

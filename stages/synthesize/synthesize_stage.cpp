@@ -1,5 +1,6 @@
 #include "stages/synthesize/synthesize_stage.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <optional>
@@ -12,6 +13,7 @@
 #include "models/samplers/sampler.h"
 #include "pipeline/run_context.h"
 #include "stages/embed/feature_chunks.h"
+#include "stages/synthesize/canvas_synthesis.h"
 #include "stages/synthesize/tile_conditions.h"
 
 namespace vtissue::stages {
@@ -22,6 +24,7 @@ namespace fs = std::filesystem;
 constexpr int kLatentFactor = 8;           // pixels per latent of every autoencoder family (models.md 3)
 constexpr std::uint32_t kInitialDraw = 0;  // of models::latent_noise
 constexpr float kLargestHalf = 65504.0f;
+constexpr int kPatch = 2;  // latents, of every denoiser of the family (models.md 1.1)
 
 struct SynthesisChunk {
   std::size_t n = 0;
@@ -74,9 +77,7 @@ nlohmann::json describe_encoder(const io::FeatureSetInfo& set) {
   return {{"name", set.encoder}, {"sha256", set.encoder_sha256}};
 }
 
-Box<Latent> latent_box(TileCell cell, int size) {
-  return {{std::int64_t{cell.column} * size / 2, std::int64_t{cell.row} * size / 2}, {size, size}};
-}
+Box<Latent> latent_box(TileCell cell, int size) { return {latent_origin(cell, size), {size, size}}; }
 
 }  // namespace
 
@@ -111,39 +112,48 @@ std::size_t SynthesizeStage::rows_per_chunk() const {
 
 nlohmann::json SynthesizeStage::identity() const {
   const models::Guidance& guidance = options_.guidance;
-  return {{"mode", "independent"},
-          {"tile_px", options_.tile_px},
-          {"seed", options_.seed},
-          {"steps", options_.steps},
-          {"sampler", options_.sampler},
-          {"spacing", models::to_string(options_.spacing)},
-          {"shift", options_.shift},
-          {"guidance",
-           {{"form", form_name(guidance.form)},
-            {"morphology", guidance.morphology},
-            {"gene", guidance.gene},
-            {"morphology_interval", {guidance.morphology_interval.low, guidance.morphology_interval.high}},
-            {"gene_interval", {guidance.gene_interval.low, guidance.gene_interval.high}}}},
-          {"chunk_tiles", rows_per_chunk()},
-          {"denoiser", {{"sha256", denoiser_->info().sha256}, {"micro_batch", denoiser_->info().micro_batch}}},
-          {"numerics_class", options_.numerics_class}};
+  nlohmann::json identity = {
+      {"mode", to_string(options_.mode)},
+      {"tile_px", options_.tile_px},
+      {"seed", options_.seed},
+      {"steps", options_.steps},
+      {"sampler", options_.sampler},
+      {"spacing", models::to_string(options_.spacing)},
+      {"shift", options_.shift},
+      {"guidance",
+       {{"form", form_name(guidance.form)},
+        {"morphology", guidance.morphology},
+        {"gene", guidance.gene},
+        {"morphology_interval", {guidance.morphology_interval.low, guidance.morphology_interval.high}},
+        {"gene_interval", {guidance.gene_interval.low, guidance.gene_interval.high}}}},
+      {"chunk_tiles", rows_per_chunk()},
+      {"denoiser", {{"sha256", denoiser_->info().sha256}, {"micro_batch", denoiser_->info().micro_batch}}},
+      {"numerics_class", options_.numerics_class}};
+  if (options_.mode != SynthesisMode::kIndependent) identity["glass"] = options_.glass;
+  if (options_.mode == SynthesisMode::kShifted) identity["blended_steps"] = options_.blended_steps;
+  return identity;
 }
 
 nlohmann::json SynthesizeStage::made_by(const ConditionSource& conditions) const {
-  const bool gene_first = options_.guidance.form == models::Guidance::Form::kGeneFirst;
   nlohmann::json models = {{"stmdit", {{"name", denoiser_->info().name}, {"sha256", denoiser_->info().sha256}}},
                            {"encoder", describe_encoder(conditions.morphology_info())}};
   if (const auto genes = conditions.gene_info()) models["expression"] = describe_encoder(*genes);
-  return {{"settings",
-           {{"mode", "independent"},
-            {"seed", options_.seed},
-            {"steps", options_.steps},
-            {"sampler", options_.sampler},
-            {"guidance_form", gene_first ? "gene_first" : "morphology_first"},
-            {"guidance_morphology", decimal(options_.guidance.morphology)},
-            {"guidance_gene", decimal(options_.guidance.gene)}}},
-          {"models", models},
-          {"conditions", conditions.settings()}};
+  const models::Guidance& guidance = options_.guidance;
+  nlohmann::json settings = {{"mode", to_string(options_.mode)},
+                             {"seed", options_.seed},
+                             {"steps", options_.steps},
+                             {"sampler", options_.sampler},
+                             {"spacing", models::to_string(options_.spacing)},
+                             {"shift", options_.shift},
+                             {"guidance_form", form_name(guidance.form)},
+                             {"guidance_morphology", decimal(guidance.morphology)},
+                             {"guidance_gene", decimal(guidance.gene)},
+                             {"guidance_morphology_low", decimal(guidance.morphology_interval.low)},
+                             {"guidance_morphology_high", decimal(guidance.morphology_interval.high)},
+                             {"guidance_gene_low", decimal(guidance.gene_interval.low)},
+                             {"guidance_gene_high", decimal(guidance.gene_interval.high)}};
+  if (options_.mode == SynthesisMode::kShifted) settings["blended_steps"] = options_.blended_steps;
+  return {{"settings", settings}, {"models", models}, {"conditions", conditions.settings()}};
 }
 
 void SynthesizeStage::preflight(const pipeline::Bindings& available_inputs) const {
@@ -156,21 +166,38 @@ pipeline::Estimate SynthesizeStage::estimate(const pipeline::Bindings& available
   const auto features = bound(available_inputs, "features");
   if (!features) return {};
   const std::size_t tiles = io::FeatureReader(*features).cells().size();
+  const std::int64_t values = static_cast<std::int64_t>(tiles * values_per_tile());
+  const auto stored = static_cast<std::int64_t>(sizeof(std::uint16_t));
+  // Beside the result: the tiles that are done, or the state after each of the last two steps.
+  const std::int64_t parts = options_.mode == SynthesisMode::kIndependent
+                                 ? static_cast<std::int64_t>(sizeof(float))
+                                 : 2 * (1 + sampler_.history_planes()) * static_cast<std::int64_t>(sizeof(float));
   return {.chunks = static_cast<std::int64_t>(TileChunks{tiles, rows_per_chunk()}.count()),
-          .disk_bytes = static_cast<std::int64_t>(2 * tiles * values_per_tile() * sizeof(std::uint16_t)),
+          .disk_bytes = values * (stored + parts),
           .note = fmt::format("{} tiles, {} steps of {}", tiles, options_.steps, options_.sampler)};
 }
 
 void SynthesizeStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings& outputs,
                           pipeline::RunContext& ctx) const {
   const ConditionSource conditions(inputs.at("features"), bound(inputs, "genes"), denoiser_);
+  if (options_.mode == SynthesisMode::kIndependent) {
+    run_independent(conditions, outputs.at("latents"), ctx);
+  } else {
+    run_canvas(conditions, outputs.at("latents"), ctx);
+  }
+  if (inputs.contains("genes") && denoiser_->gene_dim() == 0) {
+    ctx.warn(fmt::format("{} takes no expression: the gene embeddings were not used", denoiser_->info().name));
+  }
+}
+
+void SynthesizeStage::run_independent(const ConditionSource& conditions, const fs::path& folder,
+                                      pipeline::RunContext& ctx) const {
   const std::vector<TileCell>& cells = conditions.cells();
   const TileChunks chunks{cells.size(), rows_per_chunk()};
   const std::size_t per_tile = values_per_tile();
-  const int size = denoiser_->latent_size();
-  const int channels = denoiser_->latent_channels();
   const auto draw = [&](TileCell cell, std::uint32_t index, std::span<float> out) {
-    models::latent_noise(options_.seed, index, latent_box(cell, size), channels, out);
+    models::latent_noise(options_.seed, index, latent_box(cell, denoiser_->latent_size()), denoiser_->latent_channels(),
+                         out);
   };
   ctx.set_total(static_cast<std::int64_t>(cells.size()), "tiles");
 
@@ -216,53 +243,89 @@ void SynthesizeStage::run(const pipeline::Bindings& inputs, const pipeline::Bind
         }
       },
       [](std::uint64_t, SynthesisChunk& chunk) {
-        std::vector<std::byte> bytes(chunk.x.size() * sizeof(std::uint16_t));
-        for (std::size_t k = 0; k < chunk.x.size(); ++k) {
-          const std::uint16_t half = io::float_to_half(chunk.x[k]);
-          std::memcpy(bytes.data() + k * sizeof(half), &half, sizeof(half));
-        }
-        return bytes;
+        const auto bytes = std::as_bytes(std::span(chunk.x));
+        return std::vector<std::byte>(bytes.begin(), bytes.end());
       },
       [&](std::uint64_t id) { return static_cast<std::int64_t>(chunks.size(id)); });
 
-  io::LatentWriter writer(outputs.at("latents"),
-                          {.channels = channels,
-                           .size = size,
+  std::vector<float> part;
+  std::uint64_t part_id = chunks.count();
+  const auto read = [&](std::size_t tile, std::span<float> out) {
+    const std::uint64_t id = tile / rows_per_chunk();
+    if (id != part_id) {
+      const std::optional<std::vector<std::byte>> bytes = ctx.chunks().read(id);
+      part.resize(chunks.size(id) * per_tile);
+      if (!bytes || bytes->size() != part.size() * sizeof(float)) {
+        throw Error(ErrorCode::kOutput, "{}: the committed part {} is gone or damaged; run the command again",
+                    ctx.chunks().folder().string(), id);
+      }
+      std::memcpy(part.data(), bytes->data(), bytes->size());
+      part_id = id;
+    }
+    std::copy_n(part.begin() + static_cast<std::ptrdiff_t>((tile - chunks.first(id)) * per_tile), per_tile,
+                out.begin());
+  };
+  write(folder, conditions, read, ctx);
+}
+
+void SynthesizeStage::run_canvas(const ConditionSource& conditions, const fs::path& folder,
+                                 pipeline::RunContext& ctx) const {
+  CanvasSynthesis synthesis(*denoiser_, sampler_, conditions, canvas_options());
+  ctx.set_total(synthesis.window_evaluations(), "windows");
+  synthesis.run(ctx);
+  ctx.report("window_evaluations", synthesis.window_evaluations());
+  write(
+      folder, conditions, [&](std::size_t tile, std::span<float> out) { synthesis.read(tile, out); }, ctx);
+}
+
+CanvasOptions SynthesizeStage::canvas_options() const {
+  return {.windows = {.mode = options_.mode,
+                      .seed = options_.seed,
+                      .steps = options_.steps,
+                      .blended_steps = options_.blended_steps,
+                      .grain = kPatch},
+          .seed = options_.seed,
+          .guidance = options_.guidance,
+          .glass = options_.glass,
+          .chunk = rows_per_chunk(),
+          .memory_bytes = static_cast<std::size_t>(options_.canvas_bytes)};
+}
+
+void SynthesizeStage::write(const fs::path& folder, const ConditionSource& conditions,
+                            const std::function<void(std::size_t, std::span<float>)>& read,
+                            pipeline::RunContext& ctx) const {
+  const std::vector<TileCell>& cells = conditions.cells();
+  const TileChunks blocks{cells.size(), 256};
+  io::LatentWriter writer(folder,
+                          {.channels = denoiser_->latent_channels(),
+                           .size = denoiser_->latent_size(),
                            .tile_px = options_.tile_px,
                            .seed = options_.seed,
                            .slide_sha256 = conditions.slide_sha256(),
                            .made_by = made_by(conditions)},
                           cells);
-  std::size_t with_expression = 0;
-  std::size_t with_morphology = 0;
-  for (std::uint64_t id = 0; id < chunks.count(); ++id) {
+  std::vector<float> values(values_per_tile());
+  std::int64_t with_expression = 0, with_morphology = 0;
+  for (std::uint64_t id = 0; id < blocks.count(); ++id) {
     ctx.throw_if_stopped();
-    const std::size_t n = chunks.size(id);
-    const std::optional<std::vector<std::byte>> bytes = ctx.chunks().read(id);
-    if (!bytes || bytes->size() != n * per_tile * sizeof(std::uint16_t)) {
-      throw Error(ErrorCode::kOutput, "{}: the committed part {} is gone or damaged; run the command again",
-                  ctx.chunks().folder().string(), id);
+    std::vector<std::uint16_t> halves;
+    for (std::size_t i = 0; i < blocks.size(id); ++i) {
+      read(blocks.first(id) + i, values);
+      for (const float value : values) halves.push_back(io::float_to_half(value));
     }
-    std::vector<std::uint16_t> halves(n * per_tile);
-    std::memcpy(halves.data(), bytes->data(), bytes->size());
     writer.append(halves);
-    const ConditionRows rows = conditions.read(chunks.first(id), n);
-    for (std::size_t i = 0; i < n; ++i) {
-      with_morphology += rows.has_morphology[i] != 0 ? 1 : 0;
-      with_expression += rows.has_gene[i] != 0 ? 1 : 0;
-    }
+    const ConditionRows rows = conditions.read(blocks.first(id), blocks.size(id));
+    with_morphology += std::ranges::count(rows.has_morphology, std::uint8_t{1});
+    with_expression += std::ranges::count(rows.has_gene, std::uint8_t{1});
   }
   writer.finish();
 
   ctx.report("tiles", cells.size());
   ctx.report("tiles_with_morphology", with_morphology);
   ctx.report("tiles_with_expression", with_expression);
-  if (inputs.contains("genes") && denoiser_->gene_dim() == 0) {
-    ctx.warn(fmt::format("{} takes no expression: the gene embeddings were not used", denoiser_->info().name));
-  }
-  if (with_morphology < cells.size() && with_expression == 0) {
-    ctx.warn(
-        fmt::format("{} of {} tiles were drawn without any condition", cells.size() - with_morphology, cells.size()));
+  const std::int64_t without = static_cast<std::int64_t>(cells.size()) - with_morphology;
+  if (without > 0 && with_expression == 0) {
+    ctx.warn(fmt::format("{} of {} tiles were drawn without any condition", without, cells.size()));
   }
 }
 

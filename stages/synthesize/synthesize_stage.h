@@ -1,22 +1,24 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
+#include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "models/engines.h"
 #include "models/samplers/sampler.h"
+#include "pipeline/run_context.h"
 #include "pipeline/stage.h"
+#include "stages/synthesize/window_layout.h"
 
 namespace vtissue::stages {
 
 class ConditionSource;
-
-enum class SynthesisMode {
-  kIndependent,  ///< each tile alone (DESIGN 6)
-};
+struct CanvasOptions;
 
 struct SynthesizeOptions {
   std::uint64_t seed = 0;
@@ -25,15 +27,19 @@ struct SynthesizeOptions {
   models::Spacing spacing = models::Spacing::kAuto;  ///< of the sampler's steps
   double shift = 1;                                  ///< of the flow samplers' times
   models::Guidance guidance;
-  SynthesisMode mode = SynthesisMode::kIndependent;
+  SynthesisMode mode = SynthesisMode::kShifted;
+  int blended_steps = 2;     ///< shifted: so many last steps overlap and are blended
+  std::vector<float> glass;  ///< [channels]: latents of empty glass, which windows see beside the tissue; empty: zeros
+  /// Latents that fit in so many bytes are kept in memory, others in a file that is mapped. Changes no result.
+  std::int64_t canvas_bytes = std::int64_t{1} << 30;
   int tile_px = 0;             ///< side of a tile in pixels; 0: 8 times the model's latent_size()
   int chunk_tiles = 16;        ///< tiles committed at once; rounded up to whole micro-batches
   std::string numerics_class;  ///< Device::numerics_class()
 };
 
 /// features, genes (optional) → latents/ (io/latent_store.h): the denoiser run from noise that depends on
-/// (seed, position on the slide) alone. Without genes, or where a tile has no expression, the gene
-/// condition is the model's null; likewise for morphology.
+/// (seed, position on the slide) alone, in windows over all the tissue at once or in each tile alone. Without genes, or
+/// where a tile has no expression, the gene condition is the model's null; likewise for morphology.
 class SynthesizeStage : public pipeline::Stage {
  public:
   /// Throws Error kUsage: a sampler for another kind of prediction, sampler options that do not fit it, or tile_px that
@@ -57,6 +63,15 @@ class SynthesizeStage : public pipeline::Stage {
   nlohmann::json made_by(const ConditionSource& conditions) const;
   std::size_t values_per_tile() const;
   std::size_t rows_per_chunk() const;
+  /// The latents of tile after tile, from `read(tile, out)`, into the store.
+  void write(const std::filesystem::path& folder, const ConditionSource& conditions,
+             const std::function<void(std::size_t, std::span<float>)>& read, pipeline::RunContext& ctx) const;
+  /// Every tile alone through all steps; a chunk's tiles are committed when they are done.
+  void run_independent(const ConditionSource& conditions, const std::filesystem::path& folder,
+                       pipeline::RunContext& ctx) const;
+  CanvasOptions canvas_options() const;
+  void run_canvas(const ConditionSource& conditions, const std::filesystem::path& folder,
+                  pipeline::RunContext& ctx) const;
 
   SynthesizeOptions options_;
   std::shared_ptr<const models::Denoiser> denoiser_;

@@ -170,8 +170,8 @@ TEST_F(DeterminismTest, SubcommandsGiveTheBytesOfTheLine) {
       {"synthesize", "--features", at("features.h5"), "--genes", at("genes.h5"), "--out", at("latents/")},
       {"stitch", "--latents", at("latents"), "--tiles", at("tiles.h5"), "--expression", at("expression.h5ad"), "--out",
        at("virtual.tiff")},
-      {"evaluate", "--slide", slide().string(), "--tiles", at("tiles.h5"), "--features", at("features.h5"), "--virtual",
-       at("virtual.tiff"), "--out", at("metrics.json")}};
+      {"evaluate", "--slide", slide().string(), "--tiles", at("tiles.h5"), "--features", at("features.h5"), "--latents",
+       at("latents"), "--virtual", at("virtual.tiff"), "--out", at("metrics.json")}};
   for (std::vector<std::string> command : commands) {
     command.insert(command.end(), {"--config", null_config(), "--progress", "off"});
     const ProgramResult result = run_program(command);

@@ -274,10 +274,13 @@ TEST(EvaluateOptions, EveryKeyChangesTheIdentity) {
   const auto identity = [&](const char* assignment) {
     pipeline::Config config = pipeline::Config::defaults(schema);
     if (*assignment) config.set(assignment);
-    return EvaluateStage(evaluate_options(config), std::make_shared<ColourEncoder>(), nullptr).identity().dump();
+    return EvaluateStage(evaluate_options(config), std::make_shared<ColourEncoder>(), nullptr,
+                         models::make_null_autoencoder())
+        .identity()
+        .dump();
   };
   std::set<std::string> identities = {identity(""), identity("evaluate.max_tiles=7"),
-                                      identity("evaluate.chunk_tiles=8")};
+                                      identity("evaluate.chunk_tiles=8"), identity("evaluate.seam_boxes=3")};
   EXPECT_EQ(identities.size(), schema.keys().size() + 1);
 }
 

@@ -11,7 +11,6 @@
 #include "io/latent_store.h"
 #include "io/pyramid_metadata.h"
 #include "io/slide_reader.h"
-#include "stages/stitch/block_plan.h"
 #include "stages/stitch/overview.h"
 #include "stages/stitch/provenance.h"
 #include "stages/stitch/slide_cards.h"
@@ -312,53 +311,6 @@ TEST(SyntheticMarkTest, StartsAtADownsampleOfEightOrTheLastLevel) {
   EXPECT_EQ(first_marked_level(3), 2);
   EXPECT_EQ(first_marked_level(4), 3);
   EXPECT_EQ(first_marked_level(9), 3);
-}
-
-TEST(BlockPlanTest, EachPixelOfATileIsInExactlyOneBlock) {
-  io::TileSet tiles;
-  tiles.tile_px = 224;  // does not divide the block
-  tiles.target_size = {1000, 700};
-  for (int row = 0; row < 3; ++row) {
-    for (int column = 0; column < 4; ++column) tiles.cells.push_back({2 * column, 2 * row});
-  }
-  io::PyramidLayout layout;
-  layout.blocks_x = 4;
-  layout.blocks_y = 3;
-  const BlockPlan plan(tiles, layout, 256);
-  std::vector<int> seen(1024 * 768, 0);
-  const std::vector<std::uint8_t> white(224 * 224 * 3, 1);
-  for (std::uint64_t id = 0; id < plan.count(); ++id) {
-    std::vector<std::uint8_t> block(256 * 256 * 3, 0);
-    for (const std::uint32_t tile : plan.tiles(id)) {
-      paste_tile(white, tiles.origin(tiles.cells[tile]), 224, plan.origin(id), 256, block);
-    }
-    for (std::int64_t y = 0; y < 256; ++y) {
-      for (std::int64_t x = 0; x < 256; ++x) {
-        seen[static_cast<std::size_t>((plan.origin(id).y + y) * 1024 + plan.origin(id).x + x)] +=
-            block[static_cast<std::size_t>(y * 256 + x) * 3];
-      }
-    }
-  }
-  for (int y = 0; y < 768; ++y) {
-    for (int x = 0; x < 1024; ++x)
-      ASSERT_EQ(seen[static_cast<std::size_t>(y * 1024 + x)], x < 896 && y < 672 ? 1 : 0) << x << " " << y;
-  }
-}
-
-TEST(BlockPlanTest, TilesOutsideTheSlideAreInNoBlock) {
-  io::TileSet tiles;
-  tiles.tile_px = 224;
-  tiles.target_size = {1000, 700};
-  tiles.cells = {{-1000, -1000}, {-2, 0}, {0, -2}, {-1, -1}, {1000, 0}, {0, 1000}};
-  io::PyramidLayout layout;
-  layout.blocks_x = 4;
-  layout.blocks_y = 3;
-  const BlockPlan plan(tiles, layout, 256);
-  for (std::uint64_t id = 0; id < plan.count(); ++id) {
-    EXPECT_EQ(std::vector(plan.tiles(id).begin(), plan.tiles(id).end()),
-              id == 0 ? std::vector<std::uint32_t>{3} : std::vector<std::uint32_t>{})
-        << id;
-  }
 }
 
 TEST(OverviewTest, AConstantStaysConstantAndBlocksFindTheirPlace) {

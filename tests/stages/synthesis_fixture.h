@@ -109,7 +109,7 @@ class SynthesisFixture : public StageFixture {
   }
 
   void synthesize(std::uint64_t seed = 7) {
-    run(SynthesizeStage({.seed = seed, .steps = 4}, models::make_null_denoiser()), {{"features", file("features.h5")}},
+    run(SynthesizeStage({.seed = seed, .steps = 4, .mode = SynthesisMode::kIndependent}, models::make_null_denoiser()), {{"features", file("features.h5")}},
         {{"latents", file("latents")}}, "synthesize");
   }
 

@@ -9,56 +9,13 @@
 #include "io/latent_store.h"
 #include "models/noise.h"
 #include "stages/synthesize/synthesize_config.h"
+#include "tests/stages/probe_denoiser.h"
 #include "tests/stages/synthesis_fixture.h"
 
 namespace vtissue::stages {
 namespace {
 
 using ::testing::HasSubstr;
-
-/// Velocity or epsilon of which each element is `scale` times x plus the tile's conditions; looks at what it
-/// is given.
-class ProbeDenoiser : public models::Denoiser {
- public:
-  struct Shape {
-    bool velocity = true;
-    bool variance = false;
-    int gene_dim = 2;
-    int gene_vectors = 1;
-    std::string morphology_sha256, gene_sha256;
-    float scale = 0;
-  };
-  explicit ProbeDenoiser(Shape shape) : shape_(std::move(shape)) {}
-  const models::ModelInfo& info() const override { return info_; }
-  int latent_channels() const override { return 4; }
-  int latent_size() const override { return 16; }
-  int morphology_dim() const override { return 8; }
-  int gene_dim() const override { return shape_.gene_dim; }
-  int gene_vectors() const override { return shape_.gene_vectors; }
-  bool predicts_velocity() const override { return shape_.velocity; }
-  bool predicts_variance() const override { return shape_.variance; }
-  const std::string& morphology_sha256() const override { return shape_.morphology_sha256; }
-  const std::string& gene_sha256() const override { return shape_.gene_sha256; }
-  void predict(std::span<const float> x, int n, double, const models::TileConditions& conditions,
-               const models::Guidance&, std::span<float> out, std::span<float> variance) const override {
-    std::ranges::fill(variance, -1.0f);
-    const std::size_t per_tile = x.size() / static_cast<std::size_t>(n);
-    const std::size_t genes = static_cast<std::size_t>(shape_.gene_dim) * static_cast<std::size_t>(shape_.gene_vectors);
-    ASSERT_EQ(conditions.gene.size(), genes * static_cast<std::size_t>(n));
-    for (std::size_t k = 0; k < x.size(); ++k) {
-      const std::size_t tile = k / per_tile;
-      float sum = conditions.has_morphology[tile] != 0 ? 1.0f : 0.0f;
-      if (conditions.has_gene[tile] != 0) {
-        for (std::size_t g = 0; g < genes; ++g) sum += conditions.gene[tile * genes + g];
-      }
-      out[k] = shape_.scale * x[k] + sum;
-    }
-  }
-
- private:
-  Shape shape_;
-  models::ModelInfo info_{"probe", "test", "dd", 2};
-};
 
 class SynthesizeStageTest : public SynthesisFixture {
  protected:
@@ -146,7 +103,7 @@ TEST_F(SynthesizeStageTest, StartsFromTheNoiseOfTheTilesPlace) {
 TEST_F(SynthesizeStageTest, GenesReachTheirTilesAndTokensFollowTheCls) {
   write_genes(2);
   const auto shift = [&](ProbeDenoiser::Shape shape, const pipeline::Bindings& bindings, std::size_t tile) {
-    run(SynthesizeStage({.steps = 1}, std::make_shared<ProbeDenoiser>(std::move(shape))), bindings, output("latents"),
+    run(SynthesizeStage({.steps = 1, .mode = SynthesisMode::kIndependent}, std::make_shared<ProbeDenoiser>(std::move(shape))), bindings, output("latents"),
         "w");
     std::filesystem::remove_all(file("w"));
     const TileCell cell = tiles_.cells[tile];
@@ -277,9 +234,10 @@ TEST(SynthesizeConfigTest, DefaultsAndModes) {
   EXPECT_EQ(options.steps, 20);
   EXPECT_FLOAT_EQ(options.guidance.morphology, 2.0f);
   EXPECT_FLOAT_EQ(options.guidance.gene, 1.0f);
-  const Error error = error_of([&] { config.set("synthesize.mode=shifted"); });
+  EXPECT_EQ(options.mode, SynthesisMode::kShifted);
+  const Error error = error_of([&] { config.set("synthesize.mode=shuffled"); });
   EXPECT_EQ(error.code(), ErrorCode::kUsage);
-  EXPECT_THAT(error.what(), HasSubstr("independent"));
+  EXPECT_THAT(error.what(), HasSubstr("shifted, overlap, independent"));
   EXPECT_EQ(options.spacing, models::Spacing::kAuto);
   EXPECT_DOUBLE_EQ(options.shift, 1.0);
   config.set("synthesize.spacing=trailing");
