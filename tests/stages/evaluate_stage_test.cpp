@@ -9,6 +9,7 @@
 #include "core/hash.h"
 #include "io/feature_store.h"
 #include "io/tile_store.h"
+#include "models/null_engines.h"
 #include "stage_fixture.h"
 #include "stages/evaluate/evaluate_config.h"
 #include "stages/evaluate/metrics_report.h"
