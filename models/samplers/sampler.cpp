@@ -111,13 +111,19 @@ void Sampler::update(int i, const StepBlock& block) const {
   }
 }
 
-/// Roundings where a float16 pipeline has them: the estimate in float16, the update in float32.
+/// Roundings where a float16 pipeline has them: each operation on float16 tensors rounds its result, the update adds up
+/// in float32. PyTorch keeps a scalar in float32 only where it stands to the right of the tensor (x0's division); one
+/// to the left, sigma * prediction and all factors of the update, is rounded to the tensor's type first.
 void Sampler::update_half(const Update& u, const StepBlock& block) const {
+  const float sigma = to_half(u.sigma);
+  const float base = to_half(u.base);
+  const float weight = to_half(u.weight);
+  const float inverse_r = to_half(u.inverse_r);
   for (std::size_t k = 0; k < block.x.size(); ++k) {
     const float x = block.x[k];
-    const float x0 = to_half(to_half(x - to_half(u.sigma * block.prediction[k])) / u.alpha);
-    float next = u.x * x + to_half(u.base * x0);
-    if (u.weight != 0) next += to_half(u.weight * to_half(u.inverse_r * to_half(x0 - block.history[k])));
+    const float x0 = to_half(to_half(x - to_half(sigma * block.prediction[k])) / u.alpha);
+    float next = u.x * x + to_half(base * x0);
+    if (weight != 0) next += to_half(weight * to_half(inverse_r * to_half(x0 - block.history[k])));
     block.history[k] = x0;
     block.x[k] = to_half(next);
   }
