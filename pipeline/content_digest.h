@@ -2,11 +2,11 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <map>
-#include <mutex>
 #include <stop_token>
 #include <string>
 #include <vector>
+
+#include "core/file_digests.h"
 
 namespace vtissue::pipeline {
 
@@ -18,8 +18,8 @@ struct ContentDigest {
   bool operator==(const ContentDigest&) const = default;
 };
 
-/// Digests of files and folders. Large files are not read again as long as size, times and inode stay
-/// what they were; the cache is a JSON file that may be damaged or removed at any time. Thread-safe.
+/// Digests of files and folders. Large files are not read again as long as they stay what they were
+/// (core/file_digests.h). Thread-safe.
 ///
 /// A slide of several files (core/companion_files.h) counts as the set of them: names, apart from the folder, and
 /// contents.
@@ -42,19 +42,11 @@ class DigestCache {
   void save();
 
  private:
-  struct Entry {
-    std::string stamp;  ///< size, modification and change time in ns, inode
-    std::string sha256;
-  };
-  std::string file_digest(const std::filesystem::path& path, const std::stop_token& stop);
   ContentDigest file_set_digest(const std::filesystem::path& file, const std::vector<std::filesystem::path>& companions,
                                 const std::stop_token& stop);
   ContentDigest folder_digest(const std::filesystem::path& folder, const std::stop_token& stop);
 
-  std::filesystem::path cache_file_;
-  std::mutex mutex_;
-  std::map<std::string, Entry> entries_;
-  bool changed_ = false;
+  FileDigests files_;
 };
 
 }  // namespace vtissue::pipeline
