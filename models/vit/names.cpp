@@ -19,11 +19,20 @@ constexpr std::array<NamePair, 5> kVitOuterNames = {{{"cls_token", "embeddings.c
                                                      {"norm.", "layernorm."},
                                                      {"reg_token", "embeddings.register_tokens"}}};
 
-constexpr std::array<NamePair, 5> kVitBlockNames = {{{"norm1.", "layernorm_before."},
-                                                     {"norm2.", "layernorm_after."},
-                                                     {"attn.proj.", "attention.output.dense."},
-                                                     {"mlp.fc1.", "intermediate.dense."},
-                                                     {"mlp.fc2.", "output.dense."}}};
+/// ViTModel's, then those of the DINOv2 models (with layer scale and packed SwiGLU) where they are others.
+constexpr std::array<NamePair, 13> kVitBlockNames = {{{"norm1.", "layernorm_before."},
+                                                      {"norm2.", "layernorm_after."},
+                                                      {"attn.proj.", "attention.output.dense."},
+                                                      {"mlp.fc1.", "intermediate.dense."},
+                                                      {"mlp.fc2.", "output.dense."},
+                                                      {"norm1.", "norm1."},
+                                                      {"norm2.", "norm2."},
+                                                      {"ls1.gamma", "layer_scale1.lambda1"},
+                                                      {"ls2.gamma", "layer_scale2.lambda1"},
+                                                      {"mlp.fc1.", "mlp.weights_in."},
+                                                      {"mlp.fc2.", "mlp.weights_out."},
+                                                      {"mlp.fc1.", "mlp.fc1."},
+                                                      {"mlp.fc2.", "mlp.fc2."}}};
 
 at::Tensor get_or_none(const StateDict& file, const std::string& name) {
   return file.contains(name) ? file.get(name) : at::Tensor();
@@ -50,7 +59,9 @@ at::Tensor from_transformers(const StateDict& file, const std::string& ours) {
     return at::cat(parts);
   }
   for (const auto& [name, theirs] : kVitBlockNames) {
-    if (rest.starts_with(name)) return get_or_none(file, prefix + std::string(theirs) + rest.substr(name.size()));
+    if (!rest.starts_with(name)) continue;
+    if (at::Tensor found = get_or_none(file, prefix + std::string(theirs) + rest.substr(name.size())); found.defined())
+      return found;
   }
   return {};
 }
@@ -61,8 +72,10 @@ LoadRules vit_load_rules(const StateDict& weights) {
   LoadRules rules;
   if (!weights.contains(kTransformersMark)) return rules;
   rules.source = from_transformers;
-  // The embedding is the class token's; a pooler after it is not used.
-  rules.may_ignore = [](const std::string& name) { return name.starts_with("pooler."); };
+  // The embedding is the class token's; a pooler after it is not used, nor what stands for a masked patch in training.
+  rules.may_ignore = [](const std::string& name) {
+    return name.starts_with("pooler.") || name == "embeddings.mask_token";
+  };
   return rules;
 }
 
