@@ -1,6 +1,8 @@
 #include "models/genes/highly_variable.h"
 
+#include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "models/genes/loess.h"
 #include "tests/models/golden.h"
@@ -14,6 +16,29 @@ struct HvgCase {
   bool log = false;
   bool batches = false;
 };
+
+/// Whether the ranks of a gene may be off by one: in some batch another gene has the very same variance, and which of
+/// them comes first depends on the sort. numpy's is not stable, and its order of equal values is one with AVX2 or
+/// AVX-512 (where the golden data are from) and another without, which is ours: as they come.
+std::vector<bool> tied_in_a_batch(std::span<const float> values, std::size_t genes,
+                                  std::span<const std::int64_t> batch) {
+  std::vector<bool> tied(genes);
+  for (const std::int64_t label : std::set<std::int64_t>(batch.begin(), batch.end())) {
+    std::vector<float> part;
+    for (std::size_t cell = 0; cell < batch.size(); ++cell) {
+      const auto row = values.subspan(cell * genes, genes);
+      if (batch[cell] == label) part.insert(part.end(), row.begin(), row.end());
+    }
+    const auto cells = static_cast<int>(part.size() / genes);
+    const HvgOptions options{.flavor = HvgFlavor::kSeuratV3, .top_genes = 1};
+    const auto variances =
+        highly_variable_genes(part, cells, static_cast<int>(genes), {}, options).variances_normalized;
+    for (std::size_t i = 0; i < genes; ++i) {
+      if (std::ranges::count(variances, variances[i]) > 1) tied[i] = true;
+    }
+  }
+  return tied;
+}
 
 class HvgGolden : public testing::TestWithParam<HvgCase> {};
 
@@ -30,6 +55,10 @@ TEST_P(HvgGolden, SelectsTheReferencesGenes) {
       values, 90, 240, batch, {.flavor = flavor, .top_genes = expected["n_top_genes"].get<int>()});
   EXPECT_EQ(genes.indices(), expected["selected"].get<std::vector<int>>());
 
+  std::vector<bool> may_move(240);
+  if (batches && flavor != HvgFlavor::kCellRanger) may_move = tied_in_a_batch(values, 240, batch);
+  int moved = 0;
+
   const auto compare = [&](const std::string& key, const auto& ours) {
     const std::string full = std::string(name) + "/" + key;
     if (!io.contains(full) || ours.empty()) return false;
@@ -41,8 +70,8 @@ TEST_P(HvgGolden, SelectsTheReferencesGenes) {
       if (std::isnan(value)) {
         EXPECT_TRUE(std::isnan(mine)) << key << " of gene " << i << " is " << mine;
       } else {
-        // Genes of equal variance in a batch stand in whichever order the reference's unstable sort leaves them.
-        const bool tied = batches && key == "highly_variable_rank";
+        const bool tied = may_move[i] && key == "highly_variable_rank";
+        if (tied && mine != value) ++moved;
         EXPECT_NEAR(mine, value, tied ? 1.0 : 1e-5 * std::max(1.0, std::abs(value))) << key << " of gene " << i;
       }
     }
@@ -55,6 +84,7 @@ TEST_P(HvgGolden, SelectsTheReferencesGenes) {
   EXPECT_EQ(compare("variances_norm", genes.variances_normalized), flavor != HvgFlavor::kCellRanger);
   EXPECT_EQ(compare("highly_variable_rank", genes.ranks), flavor != HvgFlavor::kCellRanger);
   EXPECT_EQ(compare("highly_variable_nbatches", genes.batches), batches);
+  EXPECT_LE(moved, 2) << "one pair among the first fifty of a batch";
 }
 
 INSTANTIATE_TEST_SUITE_P(Flavors, HvgGolden,
