@@ -3,9 +3,8 @@
 #include <torch/optim/adam.h>
 
 #include "core/hash.h"
-#include "models/stmdit/checkpoint.h"
 #include "models/stmdit/position_table.h"
-#include "tests/models/golden.h"
+#include "tests/models/stmdit_fixture.h"
 
 namespace vtissue::models {
 namespace {
@@ -22,74 +21,19 @@ double relative_error(const at::Tensor& ours, const at::Tensor& reference) {
   return ((ours - reference).abs().max() / reference.abs().max()).item<double>();
 }
 
-at::Tensor random(at::IntArrayRef shape, std::uint64_t seed) {
-  return at::randn(shape, at::make_generator<at::CPUGeneratorImpl>(seed), at::kFloat);
-}
-
-Stmdit load_golden(const std::string& folder, const std::string& file) {
-  Stmdit network(parse_stmdit_config(golden_json(folder + "/config.json")));
-  load_stmdit(*network, golden(folder + "/" + file));
-  return network;
-}
-
-/// A network that does something everywhere: no parameter at its initial zero.
-void shake(torch::nn::Module& network, std::uint64_t seed) {
-  const at::NoGradGuard no_grad;
-  at::Generator generator = at::make_generator<at::CPUGeneratorImpl>(seed);
-  for (const auto& parameter : network.named_parameters()) {
-    parameter.value().add_(at::randn(parameter.value().sizes(), generator, at::kFloat), 0.05);
-  }
-}
-
-StmditConfig small_config() {
-  StmditConfig c;
-  c.dim = 48;
-  c.depth = 2;
-  c.heads = 4;
-  c.latent_channels = 4;
-  c.latent_size = 8;
-  c.morphology_dim = 12;
-  c.gene_dim = 10;
-  c.gene_vectors = 5;
-  c.pma_seeds = 3;
-  return c;
-}
-
-StmditInput small_input(const StmditConfig& c, std::int64_t batch = 2) {
-  StmditInput input;
-  input.x = random({batch, c.latent_channels, c.latent_size, c.latent_size}, 1);
-  input.t = at::linspace(3, 990, batch);
-  input.morphology = random({batch, c.morphology_dim}, 2);
-  input.gene = random({batch, c.gene_vectors, c.gene_dim}, 3);
-  return input;
-}
-
 class PixCellGolden : public ::testing::TestWithParam<std::pair<std::string, std::string>> {};
 
 TEST_P(PixCellGolden, OutputsAreTheReferences) {
   const at::NoGradGuard no_grad;
-  const auto& [folder, file] = GetParam();
-  Stmdit network = load_golden(folder, file);
-  const StateDict io = golden(folder + "/io.safetensors");
-  const auto run = [&](const at::Tensor& x, const at::Tensor& t, const at::Tensor& y) {
-    return network->forward({.x = x, .t = t, .morphology = y});
-  };
-  const at::Tensor x = io.get("x"), y = io.get("y");
-  EXPECT_LT(relative_error(run(x, io.get("t_a"), y), io.get("out_a")), kTolerance);
-  EXPECT_LT(relative_error(run(x, io.get("t_b"), y), io.get("out_b")), kTolerance);
-  EXPECT_LT(relative_error(run(x, io.get("t_a"), io.get("uncond")), io.get("out_u")), kTolerance);
-  EXPECT_LT(relative_error(run(x, io.get("t_a"), {}), io.get("out_u")), kTolerance)
-      << "the stored embedding is the null";
-  at::Tensor fractional = run(x, io.get("t_f"), y);
-  if (folder == "pixcell_1024") fractional = fractional.slice(2, 0, {}, 2).slice(3, 0, {}, 2);
-  EXPECT_LT(relative_error(fractional, io.get("out_f")), kTolerance);
-  EXPECT_LT(relative_error(run(io.get("x_rect"), io.get("t_rect"), y.slice(0, 0, 1)), io.get("out_rect")), kTolerance);
+  Stmdit network = load_pixcell_golden(GetParam().first, GetParam().second);
+  expect_pixcell_golden(GetParam().first, kTolerance,
+                        [&](const StmditInput& input) { return network->forward(input); });
 }
 
 TEST_P(PixCellGolden, IntermediatesAreTheReferences) {
   const at::NoGradGuard no_grad;
   const auto& [folder, file] = GetParam();
-  Stmdit network = load_golden(folder, file);
+  Stmdit network = load_pixcell_golden(folder, file);
   const StateDict io = golden(folder + "/io.safetensors");
   const auto expect = [&](const std::string& name, const at::Tensor& ours) {
     const at::Tensor expected = io.get("a0/" + name);
@@ -132,16 +76,13 @@ TEST_P(PixCellGolden, IntermediatesAreTheReferences) {
   expect("block_last", state);
 }
 
-INSTANTIATE_TEST_SUITE_P(Layouts, PixCellGolden,
-                         ::testing::Values(std::pair{"pixcell_256", "weights.safetensors"},
-                                           std::pair{"pixcell_1024", "weights.safetensors"},
-                                           std::pair{"pixcell_1024", "original.safetensors"}));
+INSTANTIATE_TEST_SUITE_P(Layouts, PixCellGolden, pixcell_goldens());
 
 TEST(PixCell, HalfPrecisionFilesAreWidened) {
   const at::NoGradGuard no_grad;
   const StateDict io = golden("pixcell_256/io.safetensors");
   for (const std::string dtype : {"fp16", "bf16"}) {
-    Stmdit network = load_golden("pixcell_256", "weights_" + dtype + ".safetensors");
+    Stmdit network = load_pixcell_golden("pixcell_256", "weights_" + dtype + ".safetensors");
     const at::Tensor out = network->forward({.x = io.get("x"), .t = io.get("t_a"), .morphology = io.get("y")});
     EXPECT_LT(relative_error(out, io.get("out_a_" + dtype + "_weights")), kTolerance) << dtype;
   }
@@ -198,34 +139,15 @@ TEST(TimestepSinusoid, EqualsTheReference) {
   EXPECT_LT((ours - io.get("timestep_sinusoid_256")).abs().max().item<double>(), 1e-6);
 }
 
-struct Variant {
-  std::string name;
-  bool adaln;
-  bool xattn;
-  CrossAttention mode;
-  Pool pool;
-  bool gate = false;
-  StmditConfig::PmaForm pma_form = StmditConfig::PmaForm::kOwn;
-};
-
-class StmditVariants : public ::testing::TestWithParam<Variant> {
+class StmditVariants : public ::testing::TestWithParam<StmditVariant> {
  protected:
-  static StmditConfig config() {
-    StmditConfig c = small_config();
-    c.adaln = GetParam().adaln;
-    c.xattn = GetParam().xattn;
-    c.cross_attention = GetParam().mode;
-    c.pool = GetParam().pool;
-    c.gene_gate = GetParam().gate;
-    c.pma_form = GetParam().pma_form;
-    return c;
-  }
+  static StmditConfig config() { return GetParam().config(); }
 };
 
 TEST_P(StmditVariants, FreshGenePathLeavesPixCellAsItIs) {
   if (GetParam().mode == CrossAttention::kConcat) GTEST_SKIP() << "further tokens move the softmax's mass";
   const at::NoGradGuard no_grad;
-  Stmdit pixcell(small_config());
+  Stmdit pixcell(small_stmdit_config());
   pixcell->initialize(7);
   shake(*pixcell, 8);
   Stmdit network(config());
@@ -235,7 +157,7 @@ TEST_P(StmditVariants, FreshGenePathLeavesPixCellAsItIs) {
   auto buffers = network->named_buffers();
   for (const auto& item : pixcell->named_buffers()) buffers[item.key()].copy_(item.value());
 
-  StmditInput input = small_input(config());
+  StmditInput input = small_stmdit_input(config());
   const at::Tensor expected = pixcell->forward(input);
   EXPECT_TRUE(at::equal(network->forward(input), expected));
   input.gene = at::Tensor();
@@ -247,7 +169,7 @@ TEST_P(StmditVariants, NullsReplaceWhatIsNotThere) {
   Stmdit network(config());
   network->initialize(1);
   shake(*network, 2);
-  const StmditInput all = small_input(config());
+  const StmditInput all = small_stmdit_input(config());
   StmditInput some = all;
   some.has_morphology = torch::tensor({true, false});
   some.has_gene = torch::tensor({false, true});
@@ -271,7 +193,7 @@ TEST_P(StmditVariants, EveryParameterThatIsUsedGetsAGradient) {
   Stmdit network(config());
   network->initialize(1);
   shake(*network, 2);
-  StmditInput input = small_input(config());
+  StmditInput input = small_stmdit_input(config());
   input.has_gene = torch::tensor({true, false});
   network->forward(input).square().mean().backward();
   // With one key the softmax is constant, so queries and keys have no influence.
@@ -296,8 +218,8 @@ TEST_P(StmditVariants, FreshNetworkLearns) {
   Stmdit network(config());
   network->initialize(4);
   torch::optim::Adam optimizer(network->parameters(), torch::optim::AdamOptions(3e-3));
-  const StmditInput input = small_input(config(), 4);
-  const at::Tensor target = random({4, config().out_channels(), 8, 8}, 5);
+  const StmditInput input = small_stmdit_input(config(), 4);
+  const at::Tensor target = drawn({4, config().out_channels(), 8, 8}, 5);
   double first = 0, last = 0;
   for (int step = 0; step < 30; ++step) {
     optimizer.zero_grad();
@@ -320,26 +242,26 @@ TEST_P(StmditVariants, WeightsSurviveTheFile) {
   Stmdit other(config());
   load_stmdit(*other, StateDict::open(path));
   std::filesystem::remove(path);
-  EXPECT_TRUE(at::equal(network->forward(small_input(config())), other->forward(small_input(config()))));
+  EXPECT_TRUE(at::equal(network->forward(small_stmdit_input(config())), other->forward(small_stmdit_input(config()))));
 }
 
 INSTANTIATE_TEST_SUITE_P(
     All, StmditVariants,
-    ::testing::Values(Variant{"adaln", true, false, CrossAttention::kSeparate, Pool::kCls},
-                      Variant{"xattn_cls", false, true, CrossAttention::kSeparate, Pool::kCls},
-                      Variant{"xattn_mean", false, true, CrossAttention::kSeparate, Pool::kMean},
-                      Variant{"xattn_pma", false, true, CrossAttention::kSeparate, Pool::kPma},
-                      Variant{"xattn_none", false, true, CrossAttention::kSeparate, Pool::kNone},
-                      Variant{"xattn_pma_gated", false, true, CrossAttention::kSeparate, Pool::kPma, true},
-                      Variant{"xattn_reference_pma", false, true, CrossAttention::kSeparate, Pool::kPma, false,
-                              StmditConfig::PmaForm::kReference},
-                      Variant{"both_pma", true, true, CrossAttention::kSeparate, Pool::kPma},
-                      Variant{"concat_cls", false, true, CrossAttention::kConcat, Pool::kCls},
-                      Variant{"both_concat_none", true, true, CrossAttention::kConcat, Pool::kNone}),
+    ::testing::Values(StmditVariant{"adaln", true, false, CrossAttention::kSeparate, Pool::kCls},
+                      StmditVariant{"xattn_cls", false, true, CrossAttention::kSeparate, Pool::kCls},
+                      StmditVariant{"xattn_mean", false, true, CrossAttention::kSeparate, Pool::kMean},
+                      StmditVariant{"xattn_pma", false, true, CrossAttention::kSeparate, Pool::kPma},
+                      StmditVariant{"xattn_none", false, true, CrossAttention::kSeparate, Pool::kNone},
+                      StmditVariant{"xattn_pma_gated", false, true, CrossAttention::kSeparate, Pool::kPma, true},
+                      StmditVariant{"xattn_reference_pma", false, true, CrossAttention::kSeparate, Pool::kPma, false,
+                                    StmditConfig::PmaForm::kReference},
+                      StmditVariant{"both_pma", true, true, CrossAttention::kSeparate, Pool::kPma},
+                      StmditVariant{"concat_cls", false, true, CrossAttention::kConcat, Pool::kCls},
+                      StmditVariant{"both_concat_none", true, true, CrossAttention::kConcat, Pool::kNone}),
     [](const auto& variant) { return variant.param.name; });
 
 TEST(Stmdit, InitialWeightsDependOnTheSeedOnly) {
-  StmditConfig c = small_config();
+  StmditConfig c = small_stmdit_config();
   c.adaln = c.xattn = true;
   c.pool = Pool::kPma;
   const auto values = [&](std::uint64_t seed) {
@@ -357,7 +279,7 @@ TEST(Stmdit, InitialWeightsDependOnTheSeedOnly) {
 TEST(Stmdit, WithoutExpressionIsPixCell) {
   const at::NoGradGuard no_grad;
   const auto make = [](bool genes, CrossAttention mode, bool shortcut) {
-    StmditConfig c = small_config();
+    StmditConfig c = small_stmdit_config();
     c.xattn = c.adaln = genes;
     c.cross_attention = mode;
     c.one_token_shortcut = shortcut;
@@ -367,7 +289,7 @@ TEST(Stmdit, WithoutExpressionIsPixCell) {
   };
   Stmdit pixcell = make(false, CrossAttention::kSeparate, false);
   shake(*pixcell, 8);
-  StmditInput input = small_input(small_config());
+  StmditInput input = small_stmdit_input(small_stmdit_config());
   input.gene = at::Tensor();
   const at::Tensor expected = pixcell->forward(input);
   const auto with_pixcells_weights = [&](CrossAttention mode, bool shortcut) {
@@ -387,7 +309,7 @@ TEST(Stmdit, WithoutExpressionIsPixCell) {
 TEST(Stmdit, OneTokenShortcutEqualsFullAttention) {
   const at::NoGradGuard no_grad;
   DitAttention attention(48, 4);
-  const at::Tensor x = random({2, 9, 48}, 1), token = random({2, 1, 48}, 2);
+  const at::Tensor x = drawn({2, 9, 48}, 1), token = drawn({2, 1, 48}, 2);
   // The same token twice has the softmax weights 1/2 and 1/2.
   const at::Tensor full = attention->forward(x, token.expand({-1, 2, -1}));
   EXPECT_LT(relative_error(attention->forward(x, token).expand_as(full), full), 1e-5);
