@@ -26,6 +26,10 @@ void CommonOptions::add_to(CLI::App& app, bool with_config_option) {
   app.add_option("--model-dir", model_directories,
                  "where models that the configuration names are; may be repeated, before those of VTISSUE_MODEL_DIR")
       ->type_name("DIR");
+  app.add_option(
+         "--name-map", name_maps,
+         "what the tensors of a model's release are called here (docs/weights.md): stmdit=map.yaml; may be repeated")
+      ->type_name("MODEL=FILE");
   app.add_option("--device", device, "where the networks run: cpu, cuda, cuda:1")->capture_default_str();
   app.add_option("--dtype", dtype,
                  "arithmetic of the networks: bf16 is faster and a little less exact; a slide has one")

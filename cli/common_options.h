@@ -15,12 +15,14 @@ class App;
 
 namespace vtissue::cli {
 
-/// What every computing subcommand takes (DESIGN 8). Of these only --seed, --device and --dtype change a result.
+/// What every computing subcommand takes (DESIGN 8). Of these only --seed, --device and --dtype change a result; where
+/// models are found and by what names their tensors go counts as the models themselves.
 struct CommonOptions {
   std::filesystem::path config;                          ///< YAML; empty: all defaults
   std::vector<std::string> set;                          ///< a.b=v, applied after the file
   int threads = 0;                                       ///< cores; 0: all that this process may use
   std::vector<std::filesystem::path> model_directories;  ///< where models given by name are; then VTISSUE_MODEL_DIR
+  std::vector<std::string> name_maps;                    ///< role=file: names of a release's tensors (docs/weights.md)
   std::string device = "cpu";
   std::string dtype = "f32";
   std::optional<std::uint64_t> seed;

@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include "cli/name_maps.h"
 #include "cli/registry.h"
 #include "core/error.h"
 
@@ -22,7 +23,8 @@ Engines::Engines(const pipeline::Config& config, const CommonOptions& options, i
       device_name_(options.device),
       dtype_(models::parse_dtype(options.dtype)),
       threads_(threads),
-      model_directories_(cli::model_directories(options.model_directories)) {}
+      model_directories_(cli::model_directories(options.model_directories)),
+      name_maps_(name_map_options(options.name_maps, config.schema())) {}
 
 std::shared_ptr<models::Device> Engines::device() {
   if (!device_) device_ = models::Device::open(device_name_, threads_, dtype_);
@@ -31,18 +33,21 @@ std::shared_ptr<models::Device> Engines::device() {
 
 std::string Engines::numerics_class() { return device()->numerics_class(); }
 
-std::filesystem::path Engines::folder(std::string_view key) {
+Engines::Place Engines::place(std::string_view key) {
   const auto path = config_.get_optional<std::string>(key);
+  const std::string role(key.substr(key.find('.') + 1));
   if (!path) {
-    throw Error(ErrorCode::kUsage, "{} is not set; name a model's folder, for example weights/demo/{}", key,
-                key.substr(key.find('.') + 1));
+    throw Error(ErrorCode::kUsage, "{} is not set; name a model's folder, for example weights/demo/{}", key, role);
   }
+  const auto given = name_maps_.find(role);
+  models::LoadOptions options = given == name_maps_.end() ? models::LoadOptions() : given->second;
   const KnownModel* known = known_model(*path);
-  if (known == nullptr) return *path;
-  const std::filesystem::path folder = locate_model(*known, model_directories_);
+  if (known == nullptr) return {*path, std::move(options)};
+  if (options.name_map.empty()) options = known->load_options();
+  const std::filesystem::path folder = locate_model(*known, model_directories_, options);
   spdlog::info("{}: {} is {}", key, known->name, folder.string());
   if (!known->notice.empty() && noticed_.insert(known->notice).second) spdlog::warn("{}", known->notice);
-  return folder;
+  return {folder, std::move(options)};
 }
 
 nlohmann::json Engines::licences() const {
@@ -58,7 +63,10 @@ nlohmann::json Engines::licences() const {
 
 template <typename Engine>
 std::shared_ptr<const Engine> Engines::load_once(std::shared_ptr<const Engine>& slot, std::string_view key) {
-  if (!slot) slot = Engine::load(folder(key), device());
+  if (!slot) {
+    const Place at = place(key);
+    slot = Engine::load(at.folder, device(), at.options);
+  }
   return slot;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -16,7 +17,7 @@ namespace vtissue::cli {
 class Engines {
  public:
   /// A model that the configuration names instead of giving its folder is looked for in the options' model directories
-  /// and those of VTISSUE_MODEL_DIR (cli/registry.h).
+  /// and those of VTISSUE_MODEL_DIR (cli/registry.h). Throws Error kUsage for a name map of the options that is wrong.
   Engines(const pipeline::Config& config, const CommonOptions& options, int threads);
 
   std::shared_ptr<const models::MorphologyEncoder> encoder();
@@ -34,7 +35,11 @@ class Engines {
   nlohmann::json licences() const;
 
  private:
-  std::filesystem::path folder(std::string_view key);
+  struct Place {
+    std::filesystem::path folder;
+    models::LoadOptions options;
+  };
+  Place place(std::string_view key);
 
   template <typename Engine>
   std::shared_ptr<const Engine> load_once(std::shared_ptr<const Engine>& slot, std::string_view key);
@@ -44,7 +49,8 @@ class Engines {
   models::Dtype dtype_;
   int threads_;
   std::vector<std::filesystem::path> model_directories_;
-  std::set<std::string> noticed_;  // licences that were printed
+  std::map<std::string, models::LoadOptions> name_maps_;  // by role
+  std::set<std::string> noticed_;                         // licences that were printed
   std::shared_ptr<models::Device> device_;
   std::shared_ptr<const models::MorphologyEncoder> encoder_, predictor_encoder_;
   std::shared_ptr<const models::ExpressionPredictor> predictor_;

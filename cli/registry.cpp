@@ -11,14 +11,14 @@
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "models/checkpoint/convert.h"
+#include "models/checkpoint/name_map.h"
+#include "models/model_folder.h"
 
 namespace vtissue::cli {
 namespace fs = std::filesystem;
 using nlohmann::json;
 
-namespace {
-
-KnownModel parse_model(const std::string& name, std::string_view yaml) {
+KnownModel parse_known_model(const std::string& name, std::string_view yaml) {
   const json file = parse_yaml(yaml, "configs/models/" + name + ".yaml");
   const auto texts = [&](const char* key) { return file.value(key, std::vector<std::string>()); };
   const json licence = file.at("licence");
@@ -31,6 +31,7 @@ KnownModel parse_model(const std::string& name, std::string_view yaml) {
                    .needs = texts("needs"),
                    .config_from = file.value("config_from", ""),
                    .config = file.value("config", json::object()),
+                   .name_map = file.value("name_map", json()),
                    .preprocessing = file.value("preprocessing", json::object()),
                    .tile_um = file.value("tile_um", 0.0),
                    .hint = file.value("hint", ""),
@@ -41,8 +42,19 @@ KnownModel parse_model(const std::string& name, std::string_view yaml) {
   for (const json& part : file.value("parts", json::array())) {
     model.parts.emplace_back(part.at("prefix").get<std::string>(), part.at("file").get<std::string>());
   }
+  if (!model.name_map.is_null()) models::parse_name_map(model.name_map);
   return model;
 }
+
+models::LoadOptions KnownModel::load_options() const {
+  if (name_map.is_null()) return {};
+  return {
+      .name_map = name_map.dump(), .name_map_origin = "configs/models/" + name + ".yaml", .name_map_if_it_fits = true};
+}
+
+namespace {
+
+constexpr std::string_view kConfig = "config.json";
 
 /// The weights file in a folder; empty if none of its names is there.
 fs::path weights_in(const KnownModel& model, const fs::path& folder) {
@@ -73,6 +85,9 @@ std::vector<std::string> read_lines(const fs::path& path) {
   return lines;
 }
 
+/// Whether a name map has keys of config.json.
+bool has_config(const std::string& name_map) { return !name_map.empty() && json::parse(name_map).contains("config"); }
+
 models::StateDict published_weights(const KnownModel& model, const fs::path& from) {
   if (const fs::path file = weights_in(model, from); !file.empty()) return models::StateDict::open(file);
   std::vector<std::pair<std::string, Checkpoint>> parts;
@@ -93,7 +108,7 @@ models::StateDict published_weights(const KnownModel& model, const fs::path& fro
 const std::vector<KnownModel>& known_models() {
   static const std::vector<KnownModel> kModels = [] {
     std::vector<KnownModel> models;
-    for (const auto& [name, yaml] : kRegistryFiles) models.push_back(parse_model(std::string(name), yaml));
+    for (const auto& [name, yaml] : kRegistryFiles) models.push_back(parse_known_model(std::string(name), yaml));
     std::ranges::sort(models, {}, &KnownModel::name);
     return models;
   }();
@@ -117,14 +132,18 @@ std::vector<fs::path> model_directories(const std::vector<fs::path>& given) {
   return directories;
 }
 
-fs::path locate_model(const KnownModel& model, const std::vector<fs::path>& directories) {
+fs::path locate_model(const KnownModel& model, const std::vector<fs::path>& directories,
+                      const models::LoadOptions& options) {
   std::vector<std::string> looked;
+  const bool configured = has_config(options.name_map);
   for (const fs::path& directory : directories) {
     for (const std::string& name : model.folders) {
       const fs::path folder = directory / name;
       const bool complete =
-          !weights_in(model, folder).empty() &&
-          std::ranges::all_of(model.needs, [&](const auto& file) { return fs::exists(folder / file); });
+          !weights_in(model, folder).empty() && std::ranges::all_of(model.needs, [&](const auto& file) {
+            return fs::exists(folder / file) ||
+                   (file == kConfig && (configured || fs::exists(folder / models::ModelFolder::kNameMapFile)));
+          });
       if (complete) return folder;
       looked.push_back(folder.string());
     }
@@ -142,8 +161,11 @@ fs::path locate_model(const KnownModel& model, const std::vector<fs::path>& dire
               model.name, model.title, fmt::join(looked, ", "), wanted_files(model), model.name, hint);
 }
 
-void import_model(const KnownModel& model, const fs::path& from, const fs::path& out) {
+void import_model(const KnownModel& model, const fs::path& from, const fs::path& out,
+                  const models::LoadOptions& options) {
   json config = model.config;
+  const json name_map = options.name_map.empty() ? json::object() : json::parse(options.name_map);
+  if (name_map.contains("config")) config.update(name_map["config"]);
   for (const std::string& file : {model.config_from, std::string("config.json")}) {
     if (!file.empty() && fs::exists(from / file)) config.update(read_json_object(from / file));
   }
@@ -152,7 +174,11 @@ void import_model(const KnownModel& model, const fs::path& from, const fs::path&
     throw Error(ErrorCode::kModel, "{}: {} needs its config.json{}", from.string(), model.title,
                 model.hint.empty() ? "" : "; " + model.hint);
   }
-  const models::StateDict weights = published_weights(model, from);
+  models::StateDict weights = published_weights(model, from);
+  const models::NameMap names = models::parse_name_map(name_map);
+  if (!options.name_map_if_it_fits || names.fits(weights.tensors())) {
+    weights = names.applied_to(weights, "name map " + options.name_map_origin);
+  }
   for (const std::string& file : model.needs) {
     if (file != "config.json" && !fs::exists(from / file)) {
       throw Error(ErrorCode::kModel, "{}: {} needs {}", from.string(), model.title, file);

@@ -8,13 +8,14 @@
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <optional>
 
 #include "cli/app.h"
+#include "cli/name_maps.h"
 #include "cli/registry.h"
 #include "cli/yaml_json.h"
 #include "core/error.h"
 #include "models/checkpoint/convert.h"
+#include "models/checkpoint/name_map.h"
 #include "models/checkpoint/self_check.h"
 #include "models/checkpoint/summary.h"
 
@@ -24,30 +25,8 @@ using nlohmann::json;
 
 namespace {
 
-/// rules:
-///   - {ours: ge.pma.seeds, file: gene_pool.S}
-///   - {ours: transformer_blocks.*.ge_attn.to_k., file: blocks.*.gene_attn.kv., part: 1, parts: 2}
-/// ignored: [optimizer.]
-models::NameMap read_name_map(const fs::path& path) {
-  const json map = read_yaml(path);
-  try {
-    std::vector<models::NameRule> rules;
-    for (const json& row : map.value("rules", json::array())) {
-      rules.push_back({.ours = row.at("ours").get<std::string>(),
-                       .file = row.at("file").get<std::string>(),
-                       .part = row.value("part", 1) - 1,
-                       .parts = row.value("parts", 1),
-                       .squeeze = row.value("squeeze", false)});
-    }
-    return models::NameMap(std::move(rules), map.value("ignored", std::vector<std::string>()));
-  } catch (const json::exception&) {
-    throw Error(ErrorCode::kUsage,
-                "{}: expected 'rules', a list of {{ours, file, part, parts, squeeze}}, and 'ignored', a list of names",
-                path.string());
-  } catch (Error& error) {
-    error.add("{}", path.string());
-    throw;
-  }
+models::NameMap parse(const models::LoadOptions& options) {
+  return models::parse_name_map(json::parse(options.name_map));
 }
 
 models::StateDict open_weights(const fs::path& path, const std::string& group) {
@@ -121,18 +100,13 @@ int list_weights(const ListArguments& arguments) {
   std::vector<models::TensorInfo> tensors(weights.tensors().begin(), weights.tensors().end());
   std::vector<std::string> ignored;
   if (!arguments.name_map.empty()) {
-    const models::NameMap names = read_name_map(arguments.name_map);
-    std::vector<models::TensorInfo> mapped;
+    const models::LoadOptions options = name_map_option(arguments.name_map);
+    const models::NameMap names = parse(options);
     for (const models::TensorInfo& info : tensors) {
       if (names.ignores(info.name)) ignored.push_back(info.name);
-      for (const models::NameRule& rule : names.to_ours(info.name)) {
-        models::TensorInfo ours = info;
-        ours.name = rule.ours;
-        if (rule.parts > 1 && !ours.shape.empty()) ours.shape[0] /= rule.parts;
-        mapped.push_back(std::move(ours));
-      }
     }
-    tensors = std::move(mapped);
+    const models::StateDict ours = names.applied_to(weights, "name map " + options.name_map_origin);
+    tensors.assign(ours.tensors().begin(), ours.tensors().end());
   }
   const models::WeightsSummary summary = models::summarize_weights(tensors, config_beside(arguments.path));
   if (arguments.as_json) {
@@ -180,16 +154,17 @@ int convert(const ConvertArguments& arguments) {
   const models::StateDict weights = open_weights(arguments.in, arguments.group);
   std::string dtype = arguments.dtype;
   std::transform(dtype.begin(), dtype.end(), dtype.begin(), [](unsigned char c) { return std::toupper(c); });
-  std::optional<models::NameMap> names;
-  if (!arguments.name_map.empty()) names = read_name_map(arguments.name_map);
-  models::convert_weights(weights, arguments.out, dtype, names ? &*names : nullptr);
+  const models::LoadOptions options = name_map_option(arguments.name_map);
+  models::convert_weights(
+      options.name_map.empty() ? weights : parse(options).applied_to(weights, "name map " + options.name_map_origin),
+      arguments.out, dtype);
   std::cout << arguments.out.string() << '\n';
   return 0;
 }
 
 struct ImportArguments {
   std::string name;
-  fs::path from, out;
+  fs::path from, out, name_map;
 };
 
 int import_published(const ImportArguments& arguments) {
@@ -199,7 +174,8 @@ int import_published(const ImportArguments& arguments) {
     for (const KnownModel& known : known_models()) names.push_back(known.name);
     throw Error(ErrorCode::kUsage, "'{}' is no known model; known are {}", arguments.name, fmt::join(names, ", "));
   }
-  import_model(*model, arguments.from, arguments.out);
+  import_model(*model, arguments.from, arguments.out,
+               arguments.name_map.empty() ? model->load_options() : name_map_option(arguments.name_map));
   if (!model->notice.empty()) std::cerr << model->notice << '\n';
   std::cout << arguments.out.string() << '\n';
   return 0;
@@ -222,7 +198,7 @@ int list_known(const std::vector<fs::path>& given) {
 }
 
 struct VerifyArguments {
-  fs::path folder, stored_case, write;
+  fs::path folder, stored_case, write, name_map;
   double tolerance = 1e-4;
   std::string device = "cpu";
   int threads = 1;
@@ -230,14 +206,15 @@ struct VerifyArguments {
 
 int verify(const VerifyArguments& arguments) {
   const auto device = models::Device::open(arguments.device, arguments.threads);
+  const models::LoadOptions options = name_map_option(arguments.name_map);
   if (!arguments.write.empty()) {
-    models::store_case(arguments.folder, arguments.stored_case, arguments.write, device);
+    models::store_case(arguments.folder, arguments.stored_case, arguments.write, device, options);
     std::cout << arguments.write.string() << '\n';
     return 0;
   }
   bool all = true;
   for (const models::CheckedOutput& output :
-       models::check_model(arguments.folder, arguments.stored_case, device, arguments.tolerance)) {
+       models::check_model(arguments.folder, arguments.stored_case, device, arguments.tolerance, options)) {
     all = all && output.agrees;
     std::cout << fmt::format("{:<7} {}: largest difference {:.3g}, {:.3g} of the largest value (allowed {:.3g})\n",
                              output.agrees ? "agrees" : "DIFFERS", output.name, output.largest_difference,
@@ -247,63 +224,83 @@ int verify(const VerifyArguments& arguments) {
   return all ? 0 : static_cast<int>(ErrorCode::kModel);
 }
 
+void add_name_map(CLI::App& command, fs::path& name_map) {
+  command.add_option("--name-map", name_map, "YAML: what tensors of the file are called here (docs/weights.md)");
+}
+
+void add_group(CLI::App& command, std::string& group) {
+  command.add_option("--group", group, "group of a training checkpoint, such as ema; '.': all as they are");
+}
+
+void add_list(CLI::App& weights, Action& action) {
+  CLI::App* list = weights.add_subcommand("list", "Tensors of a file or model folder, and which network they are of");
+  const auto arguments = std::make_shared<ListArguments>();
+  list->add_option("FILE", arguments->path, "safetensors, shard index, .pth, .pt, .bin, .ckpt, or a folder")
+      ->required();
+  add_name_map(*list, arguments->name_map);
+  add_group(*list, arguments->group);
+  list->add_flag("--json", arguments->as_json, "as JSON");
+  list->callback([arguments, &action] { action = [arguments] { return list_weights(*arguments); }; });
+}
+
+void add_convert(CLI::App& weights, Action& action) {
+  CLI::App* to = weights.add_subcommand("convert", "Write any weights file as one safetensors file");
+  const auto arguments = std::make_shared<ConvertArguments>();
+  to->add_option("IN", arguments->in, "what 'weights list' reads")->required();
+  to->add_option("OUT", arguments->out, "the safetensors file")->required();
+  to->add_option("--dtype", arguments->dtype, "f32, f16 or bf16; by default each tensor keeps its own")
+      ->check(CLI::IsMember({"f32", "f16", "bf16"}, CLI::ignore_case));
+  add_name_map(*to, arguments->name_map);
+  add_group(*to, arguments->group);
+  to->callback([arguments, &action] { action = [arguments] { return convert(*arguments); }; });
+}
+
+void add_import(CLI::App& weights, Action& action) {
+  CLI::App* import = weights.add_subcommand("import", "Make a model folder of the published files of a known model");
+  const auto arguments = std::make_shared<ImportArguments>();
+  import->add_option("NAME", arguments->name, "as in 'vtissue weights known'")->required();
+  import->add_option("FROM", arguments->from, "folder with the published files")->required();
+  import->add_option("OUT", arguments->out, "the model's folder")->required();
+  add_name_map(*import, arguments->name_map);
+  import->callback([arguments, &action] { action = [arguments] { return import_published(*arguments);
+};
+}  // namespace
+);
+}  // namespace vtissue::cli
+
+void add_known(CLI::App& weights, Action& action) {
+  CLI::App* known =
+      weights.add_subcommand("known", "The published models that can be named, licences, and where they are");
+  const auto directories = std::make_shared<std::vector<fs::path>>();
+  known->add_option("--model-dir", *directories, "where to look, before VTISSUE_MODEL_DIR; may be repeated");
+  known->callback([directories, &action] { action = [directories] { return list_known(*directories); }; });
+}
+
+void add_verify(CLI::App& weights, Action& action) {
+  CLI::App* check = weights.add_subcommand("verify", "Run stored inputs through a model, compare with stored outputs");
+  const auto arguments = std::make_shared<VerifyArguments>();
+  check->add_option("FOLDER", arguments->folder, "the model")->required();
+  check->add_option("CASE", arguments->stored_case, "safetensors with inputs and outputs")->required();
+  check->add_option("--tolerance", arguments->tolerance, "allowed difference, of the largest stored value")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  check->add_option("--write", arguments->write, "store inputs with this machine's outputs here; compare nothing");
+  add_name_map(*check, arguments->name_map);
+  check->add_option("--device", arguments->device, "cpu, cuda, cuda:1")->capture_default_str();
+  check->add_option("--threads", arguments->threads, "cores")->check(CLI::Range(1, 4096))->capture_default_str();
+  check->callback([arguments, &action] { action = [arguments] { return verify(*arguments); }; });
+}
+
 }  // namespace
 
 void add_weights_command(CLI::App& app, Action& action) {
   CLI::App* weights = app.add_subcommand("weights", "List, verify and convert weights files (docs/weights.md)");
   weights->require_subcommand(1);
-
-  CLI::App* list = weights->add_subcommand("list", "Tensors of a file or model folder, and which network they are of");
-  const auto list_arguments = std::make_shared<ListArguments>();
-  list->add_option("FILE", list_arguments->path, "safetensors, shard index, .pth, .pt, .bin, .ckpt, or a folder")
-      ->required();
-  list->add_option("--name-map", list_arguments->name_map, "YAML: what tensors of the file are called here");
-  list->add_option("--group", list_arguments->group,
-                   "group of a training checkpoint, such as ema; '.': all as they are");
-  list->add_flag("--json", list_arguments->as_json, "as JSON");
-  list->callback([list_arguments, &action] { action = [list_arguments] { return list_weights(*list_arguments); }; });
-
-  CLI::App* to = weights->add_subcommand("convert", "Write any weights file as one safetensors file");
-  const auto convert_arguments = std::make_shared<ConvertArguments>();
-  to->add_option("IN", convert_arguments->in, "what 'weights list' reads")->required();
-  to->add_option("OUT", convert_arguments->out, "the safetensors file")->required();
-  to->add_option("--dtype", convert_arguments->dtype, "f32, f16 or bf16; by default each tensor keeps its own")
-      ->check(CLI::IsMember({"f32", "f16", "bf16"}, CLI::ignore_case));
-  to->add_option("--name-map", convert_arguments->name_map, "YAML: what tensors of the file are called here");
-  to->add_option("--group", convert_arguments->group,
-                 "group of a training checkpoint, such as ema; '.': all as they are");
-  to->callback([convert_arguments, &action] { action = [convert_arguments] { return convert(*convert_arguments); }; });
-
-  CLI::App* import = weights->add_subcommand("import", "Make a model folder of the published files of a known model");
-  const auto import_arguments = std::make_shared<ImportArguments>();
-  import->add_option("NAME", import_arguments->name, "as in 'vtissue weights known'")->required();
-  import->add_option("FROM", import_arguments->from, "folder with the published files")->required();
-  import->add_option("OUT", import_arguments->out, "the model's folder")->required();
-  import->callback(
-      [import_arguments, &action] { action = [import_arguments] { return import_published(*import_arguments);
-};
-}  // namespace vtissue::cli
-);
-
-CLI::App* known =
-    weights->add_subcommand("known", "The published models that can be named, licences, and where they are");
-const auto known_directories = std::make_shared<std::vector<fs::path>>();
-known->add_option("--model-dir", *known_directories, "where to look, before VTISSUE_MODEL_DIR; may be repeated");
-known->callback([known_directories, &action] {
-  action = [known_directories] { return list_known(*known_directories); };
-});
-
-CLI::App* check = weights->add_subcommand("verify", "Run stored inputs through a model, compare with stored outputs");
-const auto verify_arguments = std::make_shared<VerifyArguments>();
-check->add_option("FOLDER", verify_arguments->folder, "the model")->required();
-check->add_option("CASE", verify_arguments->stored_case, "safetensors with inputs and outputs")->required();
-check->add_option("--tolerance", verify_arguments->tolerance, "allowed difference, of the largest stored value")
-    ->check(CLI::Range(0.0, 1.0))
-    ->capture_default_str();
-check->add_option("--write", verify_arguments->write, "store inputs with this machine's outputs here; compare nothing");
-check->add_option("--device", verify_arguments->device, "cpu, cuda, cuda:1")->capture_default_str();
-check->add_option("--threads", verify_arguments->threads, "cores")->check(CLI::Range(1, 4096))->capture_default_str();
-check->callback([verify_arguments, &action] { action = [verify_arguments] { return verify(*verify_arguments); }; });
+  add_list(*weights, action);
+  add_convert(*weights, action);
+  add_import(*weights, action);
+  add_known(*weights, action);
+  add_verify(*weights, action);
 }
 
 }  // namespace vtissue::cli

@@ -170,9 +170,10 @@ class TorchAutoencoder final : public Autoencoder {
 
 }  // namespace
 
-std::shared_ptr<Autoencoder> Autoencoder::load(const std::filesystem::path& folder, std::shared_ptr<Device> device) {
+std::shared_ptr<Autoencoder> Autoencoder::load(const std::filesystem::path& folder, std::shared_ptr<Device> device,
+                                               const LoadOptions& options) {
   if (ModelFolder::is_null(folder)) return make_null_autoencoder();
-  return std::make_shared<TorchAutoencoder>(ModelFolder::open(folder, {"taesd", "AutoencoderTiny", kKl}),
+  return std::make_shared<TorchAutoencoder>(ModelFolder::open(folder, {"taesd", "AutoencoderTiny", kKl}, {}, options),
                                             std::move(device));
 }
 

@@ -276,10 +276,11 @@ void Denoiser::predict_prepared(std::span<const float> x, double t, const Prepar
   predict(x, copied.tiles(), t, copied.view(), guidance, out, variance);
 }
 
-std::shared_ptr<Denoiser> Denoiser::load(const std::filesystem::path& folder, std::shared_ptr<Device> device) {
+std::shared_ptr<Denoiser> Denoiser::load(const std::filesystem::path& folder, std::shared_ptr<Device> device,
+                                         const LoadOptions& options) {
   if (ModelFolder::is_null(folder)) return make_null_denoiser();
-  return std::make_shared<StmditDenoiser>(ModelFolder::open(folder, {"stmdit", "pixcell", "PixCellTransformer2DModel"}),
-                                          std::move(device));
+  return std::make_shared<StmditDenoiser>(
+      ModelFolder::open(folder, {"stmdit", "pixcell", "PixCellTransformer2DModel"}, {}, options), std::move(device));
 }
 
 }  // namespace vtissue::models

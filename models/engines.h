@@ -16,20 +16,29 @@
 /// from a folder whose weights are missing, damaged or of another network; the message lists tensors.
 ///
 /// A model is a folder: config.json ("architecture", sizes, "micro_batch", preprocessing) and
-/// model.safetensors. The folder name "null" selects the test double of the role.
+/// model.safetensors. The folder name "null" selects the test double of the role. A release with other names of its
+/// tensors, or without config.json, needs a name map (docs/weights.md).
 namespace vtissue::models {
+
+/// How load() reads a folder that is not as above.
+struct LoadOptions {
+  std::string name_map;              ///< a name map as JSON; empty: name_map.json of the folder, if it has one
+  std::string name_map_origin;       ///< what messages call it: the file it was read from
+  bool name_map_if_it_fits = false;  ///< pass over a map that fits no name of the file; false: Error kUsage
+};
 
 struct ModelInfo {
   std::string name;          ///< folder name or config's "name"
   std::string architecture;  ///< config's "architecture"
-  std::string sha256;        ///< of config.json and the weights file
+  std::string sha256;        ///< of config.json, the weights file, and the name map if there is one
   int micro_batch = 1;
 };
 
 /// H&E tile → embedding (UNI family).
 class MorphologyEncoder {
  public:
-  static std::shared_ptr<MorphologyEncoder> load(const std::filesystem::path& folder, std::shared_ptr<Device> device);
+  static std::shared_ptr<MorphologyEncoder> load(const std::filesystem::path& folder, std::shared_ptr<Device> device,
+                                                 const LoadOptions& options = {});
   virtual ~MorphologyEncoder() = default;
   virtual const ModelInfo& info() const = 0;
   virtual int dim() const = 0;
@@ -40,7 +49,8 @@ class MorphologyEncoder {
 /// Embeddings of a spot, its sub-tiles and its neighbours → expression (DeepSpot).
 class ExpressionPredictor {
  public:
-  static std::shared_ptr<ExpressionPredictor> load(const std::filesystem::path& folder, std::shared_ptr<Device> device);
+  static std::shared_ptr<ExpressionPredictor> load(const std::filesystem::path& folder, std::shared_ptr<Device> device,
+                                                   const LoadOptions& options = {});
   virtual ~ExpressionPredictor() = default;
   virtual const ModelInfo& info() const = 0;
   virtual const std::vector<std::string>& genes() const = 0;
@@ -58,7 +68,8 @@ class ExpressionPredictor {
 /// Expression of a tile → gene embedding (CancerFoundation, frozen).
 class GeneEncoder {
  public:
-  static std::shared_ptr<GeneEncoder> load(const std::filesystem::path& folder, std::shared_ptr<Device> device);
+  static std::shared_ptr<GeneEncoder> load(const std::filesystem::path& folder, std::shared_ptr<Device> device,
+                                           const LoadOptions& options = {});
   virtual ~GeneEncoder() = default;
   virtual const ModelInfo& info() const = 0;
   /// The frozen gene list the encoder reads, in its order; never more than max_seq_len - 1.
@@ -110,7 +121,8 @@ class PreparedConditions {
 /// The diffusion transformer with guidance applied (STMDiT; PixCell without expression).
 class Denoiser {
  public:
-  static std::shared_ptr<Denoiser> load(const std::filesystem::path& folder, std::shared_ptr<Device> device);
+  static std::shared_ptr<Denoiser> load(const std::filesystem::path& folder, std::shared_ptr<Device> device,
+                                        const LoadOptions& options = {});
   virtual ~Denoiser() = default;
   virtual const ModelInfo& info() const = 0;
   virtual int latent_channels() const = 0;
@@ -148,7 +160,8 @@ struct DecodeWindow {
 /// Latents ↔ pixels.
 class Autoencoder {
  public:
-  static std::shared_ptr<Autoencoder> load(const std::filesystem::path& folder, std::shared_ptr<Device> device);
+  static std::shared_ptr<Autoencoder> load(const std::filesystem::path& folder, std::shared_ptr<Device> device,
+                                           const LoadOptions& options = {});
   virtual ~Autoencoder() = default;
   virtual const ModelInfo& info() const = 0;
   virtual int latent_channels() const = 0;

@@ -160,9 +160,10 @@ class DeepSpotPredictor final : public ExpressionPredictor {
 }  // namespace
 
 std::shared_ptr<ExpressionPredictor> ExpressionPredictor::load(const std::filesystem::path& folder,
-                                                               std::shared_ptr<Device> device) {
+                                                               std::shared_ptr<Device> device,
+                                                               const LoadOptions& options) {
   if (ModelFolder::is_null(folder)) return make_null_expression_predictor();
-  return std::make_shared<DeepSpotPredictor>(ModelFolder::open(folder, {"deepspot"}), std::move(device));
+  return std::make_shared<DeepSpotPredictor>(ModelFolder::open(folder, {"deepspot"}, {}, options), std::move(device));
 }
 
 }  // namespace vtissue::models

@@ -126,10 +126,11 @@ class CancerFoundationEncoder final : public GeneEncoder {
 
 }  // namespace
 
-std::shared_ptr<GeneEncoder> GeneEncoder::load(const std::filesystem::path& folder, std::shared_ptr<Device> device) {
+std::shared_ptr<GeneEncoder> GeneEncoder::load(const std::filesystem::path& folder, std::shared_ptr<Device> device,
+                                               const LoadOptions& options) {
   if (ModelFolder::is_null(folder)) return make_null_gene_encoder();
-  return std::make_shared<CancerFoundationEncoder>(ModelFolder::open(folder, {"cancerfoundation"}, {kVocabFile}),
-                                                   std::move(device));
+  return std::make_shared<CancerFoundationEncoder>(
+      ModelFolder::open(folder, {"cancerfoundation"}, {kVocabFile}, options), std::move(device));
 }
 
 }  // namespace vtissue::models

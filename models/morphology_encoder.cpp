@@ -84,13 +84,13 @@ class VitEncoder final : public MorphologyEncoder {
 }  // namespace
 
 std::shared_ptr<MorphologyEncoder> MorphologyEncoder::load(const std::filesystem::path& folder,
-                                                           std::shared_ptr<Device> device) {
+                                                           std::shared_ptr<Device> device, const LoadOptions& options) {
   if (ModelFolder::is_null(folder)) return make_null_morphology_encoder();
   return std::make_shared<VitEncoder>(
       ModelFolder::open(folder,
                         {"vit", "vit_base_patch16_224", "vit_large_patch16_224", "vit_giant_patch14_224",
                          "vit_giant_patch14_reg4_dinov2", "transformers vit"},
-                        {kProcessorFile}),
+                        {kProcessorFile}, options),
       std::move(device));
 }
 

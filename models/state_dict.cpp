@@ -55,12 +55,49 @@ std::string shape_text(at::IntArrayRef shape) { return fmt::format("[{}]", fmt::
 }  // namespace
 
 struct StateDict::Impl {
+  struct Source {
+    std::size_t index;  ///< in the file
+    std::function<at::Tensor(const at::Tensor&)> take;
+  };
+
   explicit Impl(Checkpoint opened) : file(std::move(opened)) {
-    for (const CheckpointTensor& tensor : file.tensors()) infos.push_back({tensor.name, tensor.dtype, tensor.shape});
+    for (const CheckpointTensor& tensor : file.tensors()) {
+      sources.push_back({infos.size(), {}});
+      infos.push_back({tensor.name, tensor.dtype, tensor.shape});
+    }
+  }
+
+  Impl(const Impl& other, std::vector<TensorView> views, std::string added) : file(other.file), note(std::move(added)) {
+    std::ranges::sort(views, {}, [](const TensorView& view) -> const std::string& { return view.info.name; });
+    for (TensorView& view : views) {
+      const std::size_t from = other.find(view.source);
+      if (from == Checkpoint::kNone) {
+        throw Error(ErrorCode::kModel, "{}: has no tensor '{}'", file.path().string(), view.source);
+      }
+      const Source& before = other.sources[from];
+      auto take = std::move(view.take);
+      if (before.take) {
+        take = [first = before.take, then = std::move(take)](const at::Tensor& tensor) {
+          return then ? then(first(tensor)) : first(tensor);
+        };
+      }
+      sources.push_back({before.index, std::move(take)});
+      infos.push_back(std::move(view.info));
+    }
+  }
+
+  /// Place in infos, or kNone.
+  std::size_t find(std::string_view name) const {
+    const auto found =
+        std::ranges::lower_bound(infos, name, {}, [](const TensorInfo& info) -> std::string_view { return info.name; });
+    return found == infos.end() || found->name != name ? Checkpoint::kNone
+                                                       : static_cast<std::size_t>(found - infos.begin());
   }
 
   Checkpoint file;
-  std::vector<TensorInfo> infos;
+  std::vector<TensorInfo> infos;  ///< sorted by name
+  std::vector<Source> sources;    ///< of each of infos
+  std::string note;
 };
 
 namespace {
@@ -131,9 +168,14 @@ StateDict StateDict::open(const std::filesystem::path& path, std::string_view gr
 StateDict StateDict::from(Checkpoint checkpoint) { return StateDict(std::make_shared<Impl>(std::move(checkpoint))); }
 
 std::span<const TensorInfo> StateDict::tensors() const { return impl_->infos; }
-bool StateDict::contains(std::string_view name) const { return impl_->file.find(name) != Checkpoint::kNone; }
+bool StateDict::contains(std::string_view name) const { return impl_->find(name) != Checkpoint::kNone; }
 const std::filesystem::path& StateDict::path() const { return impl_->file.path(); }
 const Checkpoint& StateDict::checkpoint() const { return impl_->file; }
+const std::string& StateDict::note() const { return impl_->note; }
+
+StateDict StateDict::seen_as(std::vector<TensorView> views, std::string note) const {
+  return StateDict(std::make_shared<Impl>(*impl_, std::move(views), std::move(note)));
+}
 
 namespace {
 
@@ -184,19 +226,20 @@ struct Findings {
 }  // namespace
 
 at::Tensor StateDict::get(std::string_view name) const {
-  const std::size_t index = impl_->file.find(name);
-  if (index == Checkpoint::kNone) throw Error(ErrorCode::kModel, "{}: has no tensor '{}'", path().string(), name);
+  const std::size_t place = impl_->find(name);
+  if (place == Checkpoint::kNone) throw Error(ErrorCode::kModel, "{}: has no tensor '{}'", path().string(), name);
+  const auto& [index, take] = impl_->sources[place];
   const CheckpointTensor& entry = impl_->file.tensors()[index];
   const auto type = scalar_type(entry.dtype);
   if (!type) {
     throw Error(ErrorCode::kModel, "{}: tensor '{}' has dtype {}, which is not supported; convert it to F32 or F16",
                 path().string(), name, entry.dtype);
   }
-  if (names_in_use != nullptr) names_in_use->insert(entry.name);
+  if (names_in_use != nullptr) names_in_use->insert(std::string(name));
   // A copy: the map may be unaligned, and weights are read once.
   at::Tensor tensor = at::empty(entry.shape, at::TensorOptions().dtype(*type));
   impl_->file.read(index, {static_cast<std::byte*>(tensor.data_ptr()), entry.bytes});
-  return tensor;
+  return take ? take(tensor).contiguous() : tensor;
 }
 
 void load(torch::nn::Module& module, const StateDict& weights, const LoadRules& rules) {
@@ -232,8 +275,8 @@ void load(torch::nn::Module& module, const StateDict& weights, const LoadRules& 
   if (const std::string text = findings.text(); !text.empty()) {
     throw Error(ErrorCode::kModel,
                 "{}: the tensors are not those of this network or damaged ({}); check config.json beside it "
-                "and fetch the file again",
-                weights.path().string(), text);
+                "and fetch the file again{}",
+                weights.path().string(), text, weights.note().empty() ? "" : "; " + weights.note());
   }
 }
 

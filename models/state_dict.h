@@ -26,6 +26,13 @@ struct TensorInfo {
   std::vector<std::int64_t> shape;
 };
 
+/// A tensor made of another one: how a name map renames, slices and reshapes (checkpoint/name_map.h).
+struct TensorView {
+  TensorInfo info;                                    ///< as it is to be seen
+  std::string source;                                 ///< name of the tensor it is made of
+  std::function<at::Tensor(const at::Tensor&)> take;  ///< from that tensor's values; empty: they are the same
+};
+
 /// Named tensors of a checkpoint, read-only, mapped. Thread-safe.
 class StateDict {
  public:
@@ -38,13 +45,17 @@ class StateDict {
   static StateDict open(const std::filesystem::path& path, std::string_view group);
   /// All names of a checkpoint as they are.
   static StateDict from(Checkpoint checkpoint);
+  /// The same file with these tensors instead of its own. `note` is added to what load() says of tensors that do not
+  /// fit. Throws Error kModel for a source that is not there.
+  StateDict seen_as(std::vector<TensorView> views, std::string note = {}) const;
 
   std::span<const TensorInfo> tensors() const;  ///< sorted by name; touches no data
   bool contains(std::string_view name) const;
   /// A copy in the file's dtype. Throws Error kModel if there is none, or if LibTorch has no such dtype.
   at::Tensor get(std::string_view name) const;
   const std::filesystem::path& path() const;
-  const Checkpoint& checkpoint() const;
+  const Checkpoint& checkpoint() const;  ///< the file, under its own names
+  const std::string& note() const;
 
  private:
   struct Impl;

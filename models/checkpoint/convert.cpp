@@ -8,16 +8,15 @@
 
 namespace vtissue::models {
 
-std::size_t convert_weights(const StateDict& weights, const std::filesystem::path& out, std::string_view dtype,
-                            const NameMap* names) {
+std::size_t convert_weights(const StateDict& weights, const std::filesystem::path& out, std::string_view dtype) {
   if (!dtype.empty() && dtype != "F32" && dtype != "F16" && dtype != "BF16") {
     throw Error(ErrorCode::kUsage, "weights cannot be written as '{}'; expected F32, F16 or BF16", dtype);
   }
-  const NameMap same(std::vector<NameRule>{});
-  const auto tensors = (names != nullptr ? *names : same).from_file(weights);
   std::vector<at::Tensor> kept;
   std::vector<SafetensorsOutput> outputs;
-  for (const auto& [name, tensor] : tensors) {
+  for (const TensorInfo& info : weights.tensors()) {
+    const std::string& name = info.name;
+    const at::Tensor tensor = weights.get(name);
     at::Tensor value = tensor;
     if (!dtype.empty() && value.is_floating_point()) {
       value = value.to(dtype == "F32" ? at::kFloat : dtype == "F16" ? at::kHalf : at::kBFloat16);

@@ -4,14 +4,13 @@
 #include <filesystem>
 #include <string_view>
 
-#include "models/checkpoint/name_map.h"
+#include "models/state_dict.h"
 
 namespace vtissue::models {
 
 /// Writes a checkpoint's tensors as one safetensors file, atomically: floating-point ones as `dtype` ("F32", "F16",
-/// "BF16", or "" to keep theirs), and under our names where `names` is given. Returns the number of tensors written.
-/// Throws Error kModel for a tensor that cannot be read, kUsage for a dtype or map that is not usable, kOutput.
-std::size_t convert_weights(const StateDict& weights, const std::filesystem::path& out, std::string_view dtype,
-                            const NameMap* names = nullptr);
+/// "BF16", or "" to keep theirs). Returns the number of tensors written. Throws Error kModel for a tensor that cannot
+/// be read, kUsage for a dtype that is not usable, kOutput.
+std::size_t convert_weights(const StateDict& weights, const std::filesystem::path& out, std::string_view dtype);
 
 }  // namespace vtissue::models

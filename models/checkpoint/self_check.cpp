@@ -3,14 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <fstream>
 #include <map>
-#include <nlohmann/json.hpp>
 #include <span>
 
 #include "core/error.h"
 #include "core/safetensors.h"
 #include "models/engines.h"
+#include "models/model_folder.h"
 
 namespace vtissue::models {
 namespace {
@@ -55,6 +54,12 @@ class CaseFile {
   fs::path path_;
 };
 
+struct CheckedModel {
+  fs::path folder;
+  std::shared_ptr<Device> device;
+  LoadOptions options;
+};
+
 /// An output as numbers, and how it is stored.
 struct CaseOutput {
   std::vector<float> floats;
@@ -63,23 +68,12 @@ struct CaseOutput {
 };
 using CaseOutputs = std::map<std::string, CaseOutput>;
 
-std::string read_architecture(const fs::path& folder) {
-  const fs::path path = folder / "config.json";
-  std::ifstream in(path, std::ios::binary);
-  const nlohmann::json config = nlohmann::json::parse(in, nullptr, /*allow_exceptions=*/false);
-  for (const char* key : {"architecture", "_class_name"}) {
-    if (config.is_object() && config.contains(key) && config[key].is_string()) return config[key].get<std::string>();
-  }
-  throw Error(ErrorCode::kModel, "{}: no \"architecture\" to be read; a model is a folder with config.json and weights",
-              path.string());
-}
-
 CaseOutput float_output(std::size_t count, std::vector<std::int64_t> shape) {
   return {.floats = std::vector<float>(count), .shape = std::move(shape)};
 }
 
-CaseOutputs run_encoder(const fs::path& folder, const CaseFile& io, const std::shared_ptr<Device>& device) {
-  const auto engine = MorphologyEncoder::load(folder, device);
+CaseOutputs run_encoder(const CheckedModel& model, const CaseFile& io) {
+  const auto engine = MorphologyEncoder::load(model.folder, model.device, model.options);
   const auto rgb = io.values<std::uint8_t>("rgb", "U8", 4);
   const int n = io.extent("rgb", "U8", 4, 0);
   CaseOutput out =
@@ -88,8 +82,8 @@ CaseOutputs run_encoder(const fs::path& folder, const CaseFile& io, const std::s
   return {{"embedding", std::move(out)}};
 }
 
-CaseOutputs run_gene_encoder(const fs::path& folder, const CaseFile& io, const std::shared_ptr<Device>& device) {
-  const auto engine = GeneEncoder::load(folder, device);
+CaseOutputs run_gene_encoder(const CheckedModel& model, const CaseFile& io) {
+  const auto engine = GeneEncoder::load(model.folder, model.device, model.options);
   const auto values = io.floats("values", 2);
   const int n = io.extent("values", "F32", 2, 0);
   CaseOutput out =
@@ -98,8 +92,8 @@ CaseOutputs run_gene_encoder(const fs::path& folder, const CaseFile& io, const s
   return {{"cls", std::move(out)}};
 }
 
-CaseOutputs run_predictor(const fs::path& folder, const CaseFile& io, const std::shared_ptr<Device>& device) {
-  const auto engine = ExpressionPredictor::load(folder, device);
+CaseOutputs run_predictor(const CheckedModel& model, const CaseFile& io) {
+  const auto engine = ExpressionPredictor::load(model.folder, model.device, model.options);
   const auto spot = io.floats("spot", 2);
   const auto sub = engine->uses_subtiles() ? io.floats("sub", 3) : std::vector<float>();
   const auto neighbors = engine->uses_neighbors() ? io.floats("neighbors", 3) : std::vector<float>();
@@ -112,8 +106,8 @@ CaseOutputs run_predictor(const fs::path& folder, const CaseFile& io, const std:
   return {{"expression", std::move(out)}};
 }
 
-CaseOutputs run_denoiser(const fs::path& folder, const CaseFile& io, const std::shared_ptr<Device>& device) {
-  const auto engine = Denoiser::load(folder, device);
+CaseOutputs run_denoiser(const CheckedModel& model, const CaseFile& io) {
+  const auto engine = Denoiser::load(model.folder, model.device, model.options);
   const auto x = io.floats("x", 4);
   const auto t = io.floats("t", 0);
   const int n = io.extent("x", "F32", 4, 0);
@@ -128,8 +122,8 @@ CaseOutputs run_denoiser(const fs::path& folder, const CaseFile& io, const std::
   return {{"prediction", std::move(out)}};
 }
 
-CaseOutputs run_autoencoder(const fs::path& folder, const CaseFile& io, const std::shared_ptr<Device>& device) {
-  const auto engine = Autoencoder::load(folder, device);
+CaseOutputs run_autoencoder(const CheckedModel& model, const CaseFile& io) {
+  const auto engine = Autoencoder::load(model.folder, model.device, model.options);
   const int factor = engine->factor();
   CaseOutputs outputs;
   if (io.has("z")) {
@@ -156,16 +150,16 @@ CaseOutputs run_autoencoder(const fs::path& folder, const CaseFile& io, const st
   return outputs;
 }
 
-CaseOutputs run_case(const fs::path& folder, const CaseFile& io, const std::shared_ptr<Device>& device) {
-  const std::string architecture = read_architecture(folder);
+CaseOutputs run_case(const CheckedModel& model, const CaseFile& io) {
+  const std::string architecture = ModelFolder::architecture(model.folder, model.options);
   if (architecture == "stmdit" || architecture == "pixcell" || architecture == "PixCellTransformer2DModel") {
-    return run_denoiser(folder, io, device);
+    return run_denoiser(model, io);
   }
-  if (architecture == "cancerfoundation") return run_gene_encoder(folder, io, device);
-  if (architecture == "deepspot") return run_predictor(folder, io, device);
+  if (architecture == "cancerfoundation") return run_gene_encoder(model, io);
+  if (architecture == "deepspot") return run_predictor(model, io);
   // What an engine does not know it refuses, naming what it does.
-  if (architecture.starts_with("vit") || architecture.starts_with("ViT")) return run_encoder(folder, io, device);
-  return run_autoencoder(folder, io, device);
+  if (architecture.starts_with("vit") || architecture.starts_with("transformers ")) return run_encoder(model, io);
+  return run_autoencoder(model, io);
 }
 
 CheckedOutput compare(const std::string& name, const CaseOutput& ours, const CaseFile& io, double tolerance) {
@@ -197,10 +191,11 @@ CheckedOutput compare(const std::string& name, const CaseOutput& ours, const Cas
 }  // namespace
 
 std::vector<CheckedOutput> check_model(const fs::path& folder, const fs::path& stored_case,
-                                       const std::shared_ptr<Device>& device, double tolerance) {
+                                       const std::shared_ptr<Device>& device, double tolerance,
+                                       const LoadOptions& options) {
   const CaseFile io(stored_case);
   std::vector<CheckedOutput> results;
-  for (const auto& [name, output] : run_case(folder, io, device)) {
+  for (const auto& [name, output] : run_case({folder, device, options}, io)) {
     if (io.has(name)) results.push_back(compare(name, output, io, tolerance));
   }
   if (results.empty())
@@ -209,9 +204,9 @@ std::vector<CheckedOutput> check_model(const fs::path& folder, const fs::path& s
 }
 
 void store_case(const fs::path& folder, const fs::path& inputs, const fs::path& out,
-                const std::shared_ptr<Device>& device) {
+                const std::shared_ptr<Device>& device, const LoadOptions& options) {
   const CaseFile io(inputs);
-  const CaseOutputs made = run_case(folder, io, device);
+  const CaseOutputs made = run_case({folder, device, options}, io);
   std::vector<SafetensorsOutput> tensors;
   for (const SafetensorsEntry& entry : io.file().entries()) {
     if (!made.contains(entry.name)) tensors.push_back({entry.name, entry.dtype, entry.shape, entry.data});

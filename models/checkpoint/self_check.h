@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "models/device.h"
+#include "models/engines.h"
 
 namespace vtissue::models {
 
@@ -29,10 +29,12 @@ struct CheckedOutput {
 /// agrees if no value differs by more than `tolerance` times the largest stored one. Throws Error kModel if the case
 /// has no input for the model or is of other sizes.
 std::vector<CheckedOutput> check_model(const std::filesystem::path& folder, const std::filesystem::path& stored_case,
-                                       const std::shared_ptr<Device>& device, double tolerance);
+                                       const std::shared_ptr<Device>& device, double tolerance,
+                                       const LoadOptions& options = {});
 
 /// Runs the same inputs and stores them with the outputs: a case for another machine. Throws Error kModel, kOutput.
 void store_case(const std::filesystem::path& folder, const std::filesystem::path& inputs,
-                const std::filesystem::path& out, const std::shared_ptr<Device>& device);
+                const std::filesystem::path& out, const std::shared_ptr<Device>& device,
+                const LoadOptions& options = {});
 
 }  // namespace vtissue::models

@@ -2,6 +2,7 @@
 
 #include "core/safetensors.h"
 #include "models/checkpoint/convert.h"
+#include "models/checkpoint/name_map.h"
 #include "models/checkpoint/self_check.h"
 #include "tests/models/golden.h"
 
@@ -89,7 +90,7 @@ TEST_F(WeightsFolder, ConvertedWeightsAreTheSame) {
   EXPECT_TRUE(at::equal(half.get("whole"), from.get("whole").to(at::kBFloat16)));
   EXPECT_EQ(half.get("i64").scalar_type(), at::kLong);
   const NameMap names(std::vector<NameRule>{{"left", "whole", 0, 2}, {"right", "whole", 1, 2}}, {"f64"});
-  convert_weights(from, folder_ / "named.safetensors", "", &names);
+  convert_weights(names.applied_to(from), folder_ / "named.safetensors", "");
   const StateDict named = StateDict::open(folder_ / "named.safetensors");
   EXPECT_TRUE(at::equal(named.get("right"), from.get("whole").slice(0, 2, 4)));
   EXPECT_FALSE(named.contains("f64"));
