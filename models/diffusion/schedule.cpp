@@ -67,16 +67,16 @@ DiffusionSchedule respaced_schedule(int steps) {
 }
 
 std::vector<float> scheduler_alpha_bar() {
-  // PyTorch's linspace counts from both ends, and its cumprod keeps the running product in double, but rounds every
-  // entry.
+  // PyTorch's linspace counts from both ends with fused multiply-adds, and its cumprod keeps the running product in
+  // double, but rounds every entry.
   const auto first = static_cast<float>(kBetaStart);
   const auto last = static_cast<float>(kBetaEnd);
   const float step = (last - first) / (kTrainTimesteps - 1);
   std::vector<float> alpha_bar;
   double product = 1;
   for (int t = 0; t < kTrainTimesteps; ++t) {
-    const float beta = t < kTrainTimesteps / 2 ? first + step * static_cast<float>(t)
-                                               : last - step * static_cast<float>(kTrainTimesteps - 1 - t);
+    const float beta = t < kTrainTimesteps / 2 ? std::fma(step, static_cast<float>(t), first)
+                                               : std::fma(-step, static_cast<float>(kTrainTimesteps - 1 - t), last);
     product *= 1.0f - beta;
     alpha_bar.push_back(static_cast<float>(product));
   }

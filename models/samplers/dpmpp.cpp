@@ -21,6 +21,12 @@ struct Level {
 
 Level level_of_ratio(double ratio) { return {alpha_of(ratio), ratio * alpha_of(ratio), -std::log(ratio)}; }
 
+/// Level::sigma with the roundings of the reference, which computes it in float32.
+float noise_in_float32(double ratio) {
+  const auto s = static_cast<float>(ratio);
+  return s * (1.0f / std::sqrt(s * s + 1.0f));
+}
+
 /// From `now` to `next`; `before` is the time of the estimate in the history, null for a step of first order.
 Sampler::Update multistep(const Level& now, const Level& next, const Level* before, bool heun) {
   Sampler::Update u;
@@ -111,12 +117,15 @@ Sampler make_dpmpp(const SamplerOptions& options, bool heun) {
   sigmas.push_back(0);
   SamplerBuilder builder(options);
   builder.history(1);
-  builder.sigmas(std::move(sigmas));
+  builder.sigmas(sigmas);
   for (std::size_t i = 0; i < levels.size(); ++i) {
     const Evaluation evaluation{.t = static_cast<double>(timesteps[i]), .step = static_cast<int>(i)};
     const bool last = i + 1 == levels.size();
-    builder.add(evaluation, last ? to_estimate(levels[i])
-                                 : multistep(levels[i], levels[i + 1], i > 0 ? &levels[i - 1] : nullptr, heun));
+    Sampler::Update update =
+        last ? to_estimate(levels[i]) : multistep(levels[i], levels[i + 1], i > 0 ? &levels[i - 1] : nullptr, heun);
+    // A float16 may lie on either side of the difference.
+    if (options.half_state && !last) update.x = noise_in_float32(sigmas[i + 1]) / noise_in_float32(sigmas[i]);
+    builder.add(evaluation, update);
   }
   return builder.build();
 }
