@@ -220,7 +220,7 @@ TEST(ReleaseOfPixCell, APyTorchFileGoesOverFromOneLayoutIntoTheOther) {
   fs::create_directories(folder / "release");
   fs::create_directories(folder / "plain");
   fs::copy_file(golden_path("pixcell_256/original.pth"), folder / "release/model.pt");
-  fs::copy_file(golden_path("pixcell_256/weights.safetensors"), folder / "plain/model.safetensors");
+  fs::copy_file(golden_path("pixcell_256/original.pth"), folder / "plain/model.pth");
   fs::copy_file(golden_path("pixcell_256/config.json"), folder / "plain/config.json");
   nlohmann::json map = nlohmann::json::parse(kOriginalNames);
   map["config"] = golden_json("pixcell_256/config.json");
