@@ -50,7 +50,7 @@ int main(int argc, char** argv) {
   run_as_vtissue(argv);
   try {
     const Options options = parse_options(argc, argv, {});
-    return compare(question(options), options, options.dtype == "f32" ? 1e-4 : 0.05);
+    return compare(question(options), options);
   } catch (const vtissue::Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return static_cast<int>(error.code());

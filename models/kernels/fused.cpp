@@ -3,17 +3,17 @@
 #include <ATen/Parallel.h>
 
 #include <cmath>
-#include <memory>
+#include <string>
 
 #include "models/kernels/attention.h"
 #include "models/kernels/rows.h"
+#include "models/kernels/scratch.h"
 #include "models/torch.h"
 
 namespace vtissue::models::kernels {
 namespace {
 
 constexpr std::int64_t kRowsPerTask = 16;
-constexpr std::size_t kAlignment = 64;
 
 /// The instruction set that LibTorch uses, which the numerics class names; so never another one than LibTorch's.
 const RowKernels& row_kernels() {
@@ -85,24 +85,6 @@ void add_by_operators(const at::Tensor& x, const Residual& residual) {
     }
   }
   if (residual.constant.defined()) x.add_(per_token(residual.constant));
-}
-
-/// Scratch of a thread, grown as needed.
-void* thread_scratch(std::size_t bytes) {
-  struct Free {
-    void operator()(void* p) const { std::free(p); }
-  };
-  thread_local std::unique_ptr<void, Free> block;
-  thread_local std::size_t size = 0;
-  if (size < bytes) {
-    size = (bytes + kAlignment - 1) / kAlignment * kAlignment;
-    block.reset(std::aligned_alloc(kAlignment, size));
-    if (!block) {
-      size = 0;
-      throw std::bad_alloc();
-    }
-  }
-  return block.get();
 }
 
 }  // namespace
