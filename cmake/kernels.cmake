@@ -20,6 +20,17 @@ else()
   list(FILTER _sources EXCLUDE REGEX "/kernels/[a-z]+_avx[0-9a-z]+\\.cpp$")
   set_target_properties(vtissue_models PROPERTIES SOURCES "${_sources}")
 endif()
+# at::parallel_for is parallel only where it is compiled with OpenMP, whose library is LibTorch's: two would be two teams.
+set_source_files_properties("${PROJECT_SOURCE_DIR}/models/parallel.cpp" PROPERTIES
+  COMPILE_OPTIONS -fopenmp SKIP_PRECOMPILE_HEADERS ON SKIP_UNITY_BUILD_INCLUSION ON)
+get_filename_component(_libtorch_lib "${LIBTORCH_CPU_LIBRARY}" DIRECTORY)
+file(GLOB _openmp "${_libtorch_lib}/libgomp*.so*")
+if(NOT _openmp)
+  find_package(OpenMP REQUIRED COMPONENTS CXX)
+  set(_openmp ${OpenMP_CXX_LIBRARIES})
+endif()
+target_link_libraries(vtissue_models PRIVATE ${_openmp})
+
 foreach(_source rows_default rows_avx2 rows_avx512 attention_avx512 conv_default conv_avx2 conv_avx512 conv_avx512bf16)
   # Alone and without LibTorch: an inline function compiled for AVX-512 must not become everybody's.
   set_source_files_properties("${_kernels}/${_source}.cpp" PROPERTIES

@@ -1,13 +1,12 @@
 #include "models/kernels/packed_conv.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <cmath>
 #include <string>
 
 #include "models/kernels/conv.h"
 #include "models/kernels/scratch.h"
+#include "models/parallel.h"
 #include "models/torch.h"
 
 namespace vtissue::models::kernels {
@@ -90,7 +89,7 @@ FeatureMap with_moments(const at::Tensor& values) {
   const ConvKernels& kernels = conv_kernels(at::kFloat);
   const float* x = values.const_data_ptr<float>();
   float* moments = map.moments.mutable_data_ptr<float>();
-  at::parallel_for(0, batch * parts, 1, [&](std::int64_t first, std::int64_t last) {
+  parallel_for(0, batch * parts, 1, [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t i = first; i < last; ++i) {
       const std::int64_t part = i % parts;
       kernels.moments(x + (i / parts * all + part * kPixels) * channels, map.pixels[static_cast<std::size_t>(part)],
@@ -178,7 +177,7 @@ FeatureMap PackedConv3x3::operator()(const at::Tensor& x, const GroupNorm::Facto
                      .doubled = doubled_};
   const auto bytes = static_cast<std::size_t>(kernels.scratch3x3_bytes(whole));
   const std::int64_t x_sample = x.stride(0), result_sample = map.values.stride(0);
-  at::parallel_for(0, batch * parts, 1, [&](std::int64_t first, std::int64_t last) {
+  parallel_for(0, batch * parts, 1, [&](std::int64_t first, std::int64_t last) {
     void* scratch = thread_scratch(bytes);
     for (std::int64_t i = first; i < last; ++i) {
       const std::int64_t sample = i / parts;
@@ -220,7 +219,7 @@ at::Tensor PackedConv1x1::operator()(const at::Tensor& x) const {
                           .in = in_,
                           .out = out};
   const auto bytes = static_cast<std::size_t>(kernels.scratch1x1_bytes(whole));
-  at::parallel_for(0, parts_of(rows, kRowsAtATime), 1, [&](std::int64_t first, std::int64_t last) {
+  parallel_for(0, parts_of(rows, kRowsAtATime), 1, [&](std::int64_t first, std::int64_t last) {
     void* scratch = thread_scratch(bytes);
     for (std::int64_t i = first; i < last; ++i) {
       Conv1x1Rows part = whole;
