@@ -7,6 +7,7 @@
 #include "benchmarks/compare.h"
 #include "core/error.h"
 #include "models/cancerfoundation/inference.h"
+#include "models/mkl_mode.h"
 
 namespace vtissue::benchmarks {
 namespace {
@@ -45,7 +46,7 @@ Question question(const Options& options) {
 
 int main(int argc, char** argv) {
   using namespace vtissue::benchmarks;
-  run_as_vtissue(argv);
+  vtissue::models::restart_with_library_settings(argv);
   try {
     Options defaults;
     defaults.batch = 4;

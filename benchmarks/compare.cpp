@@ -13,7 +13,6 @@
 #include "core/error.h"
 #include "core/safetensors.h"
 #include "models/device.h"
-#include "models/mkl_mode.h"
 #include "models/state_dict.h"
 
 namespace vtissue::benchmarks {
@@ -61,6 +60,7 @@ class Peer {
       ::dup2(to[0], STDIN_FILENO);
       ::dup2(from[1], STDOUT_FILENO);
       for (const int end : {to[0], to[1], from[0], from[1]}) ::close(end);
+      ::unsetenv("GOMP_SPINCOUNT");
       if (!our_mkl_mode) ::unsetenv("MKL_CBWR");
       std::vector<char*> argv;
       for (std::string& argument : arguments) argv.push_back(argument.data());
@@ -189,12 +189,6 @@ Options parse_options(int argc, char** argv, Options o) {
     }
   }
   return o;
-}
-
-void run_as_vtissue(char** argv) {
-  if (std::getenv("MKL_CBWR") != nullptr) return;
-  models::set_mkl_mode();
-  ::execv("/proc/self/exe", argv);
 }
 
 int compare(Question question, const Options& options) {

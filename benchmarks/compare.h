@@ -24,9 +24,6 @@ struct Options {
 /// --dtype --device --threads --batch --depth --rounds --size. Throws Error kUsage.
 Options parse_options(int argc, char** argv, Options defaults);
 
-/// Starts the program again with MKL's mode in the environment, as vtissue does.
-void run_as_vtissue(char** argv);
-
 /// A network, what goes in, and our way to run it.
 struct Question {
   std::string network;  ///< function of peers.py

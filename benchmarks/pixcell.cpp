@@ -5,6 +5,7 @@
 
 #include "benchmarks/compare.h"
 #include "core/error.h"
+#include "models/mkl_mode.h"
 #include "models/stmdit/inference.h"
 
 namespace vtissue::benchmarks {
@@ -47,7 +48,7 @@ Question question(const Options& options) {
 
 int main(int argc, char** argv) {
   using namespace vtissue::benchmarks;
-  run_as_vtissue(argv);
+  vtissue::models::restart_with_library_settings(argv);
   try {
     const Options options = parse_options(argc, argv, {});
     return compare(question(options), options);

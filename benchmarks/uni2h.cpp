@@ -6,6 +6,7 @@
 
 #include "benchmarks/compare.h"
 #include "core/error.h"
+#include "models/mkl_mode.h"
 #include "models/vit/inference.h"
 
 namespace vtissue::benchmarks {
@@ -54,7 +55,7 @@ Question question(const Options& options) {
 
 int main(int argc, char** argv) {
   using namespace vtissue::benchmarks;
-  run_as_vtissue(argv);
+  vtissue::models::restart_with_library_settings(argv);
   try {
     Options defaults;
     defaults.batch = 4;

@@ -145,10 +145,12 @@ FeatureMap AutoencoderKlInference::run(const Level& block, FeatureMap x) const {
   for (const Resnet& resnet : block.resnets) x = run(resnet, x);
   if (block.doubling.defined()) return block.doubling(x.values);
   if (!block.halving_weight.defined()) return x;
-  const at::Tensor padded =
-      at::constant_pad_nd(x.values.to(dtype_), {0, 0, 0, 1, 0, 1}).permute({0, 3, 1, 2});  // right and bottom alone
-  const at::Tensor halved = at::conv2d(padded, block.halving_weight, block.halving_bias, /*stride=*/2);
-  return kernels::with_moments(channels_last(halved));
+  std::vector<at::Tensor> halved;
+  for (std::int64_t i = 0; i < x.values.size(0); ++i) {  // the last bits depend on the size of the batch
+    const at::Tensor padded = at::constant_pad_nd(x.values.narrow(0, i, 1).to(dtype_), {0, 0, 0, 1, 0, 1});
+    halved.push_back(channels_last(at::conv2d(channels_first(padded), block.halving_weight, block.halving_bias, 2)));
+  }
+  return kernels::with_moments(at::cat(halved));
 }
 
 at::Tensor AutoencoderKlInference::encode_map(const at::Tensor& image) const {
