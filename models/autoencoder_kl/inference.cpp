@@ -147,6 +147,7 @@ FeatureMap AutoencoderKlInference::run(const Level& block, FeatureMap x) const {
   if (!block.halving_weight.defined()) return x;
   std::vector<at::Tensor> halved;
   for (std::int64_t i = 0; i < x.values.size(0); ++i) {  // the last bits depend on the size of the batch
+    // Right and bottom alone.
     const at::Tensor padded = at::constant_pad_nd(x.values.narrow(0, i, 1).to(dtype_), {0, 0, 0, 1, 0, 1});
     halved.push_back(channels_last(at::conv2d(channels_first(padded), block.halving_weight, block.halving_bias, 2)));
   }
