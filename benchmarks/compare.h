@@ -24,9 +24,6 @@ struct Options {
 /// --dtype --device --threads --batch --depth --rounds --size. Throws Error kUsage.
 Options parse_options(int argc, char** argv, Options defaults);
 
-/// Starts the program again with MKL's mode in the environment, as vtissue does.
-void run_as_vtissue(char** argv);
-
 /// A network, what goes in, and our way to run it.
 struct Question {
   std::string network;  ///< function of peers.py
@@ -40,7 +37,8 @@ struct Question {
 };
 
 /// Runs ours and the peer in turn, twice the latter: as people run it, and with MKL in our mode. Prints medians, rates
-/// and ratios to stdout once the results agree to `tolerance` of the largest value. Returns the exit code.
-int compare(Question question, const Options& options, double tolerance);
+/// and ratios to stdout once the results agree: in float32 to 1e-4 of the largest value; in bfloat16 ours must be no
+/// farther from the peer's float32 result than the peer's own is. Returns the exit code.
+int compare(Question question, const Options& options);
 
 }  // namespace vtissue::benchmarks

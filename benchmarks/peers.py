@@ -3,7 +3,8 @@
 usage: peers.py NETWORK DEPTH WEIGHTS INPUTS OUTPUT THREADS DTYPE DEVICE
 
 A benchmark starts this beside itself and speaks with it by lines: "run" runs one forward pass and answers with its
-seconds, "save" writes the last result to OUTPUT and answers "saved". WEIGHTS and INPUTS are safetensors files.
+seconds, "save" writes the last result to OUTPUT and answers "saved", "reference" does the same with the result of the
+network in float32. WEIGHTS and INPUTS are safetensors files.
 """
 
 import sys
@@ -107,24 +108,34 @@ def main():
     dtype = {"f32": torch.float32, "bf16": torch.bfloat16}[dtype]
     tensors = load_file(inputs)
     sizes = {name[5:]: int(value) for name, value in tensors.items() if name.startswith("size.")}
-    model, run = globals()[network](int(depth), weights, sizes)
-    model.to(device=device, dtype=dtype)
-    whole = ("ids", "t")
-    given = {name: tensor.to(device) if name in whole else tensor.to(device=device, dtype=dtype)
-             for name, tensor in tensors.items()}
+    make = globals()[network]
+
+    def prepare(dtype):
+        model, run = make(int(depth), weights, sizes)
+        model.to(device=device, dtype=dtype)
+        given = {name: tensor.to(device) if name in ("ids", "t") else tensor.to(device=device, dtype=dtype)
+                 for name, tensor in tensors.items()}
+        return lambda: run(given)
+
+    def save(result):
+        save_file({"out": result.float().cpu().contiguous()}, output)
+        print("saved", flush=True)
+
+    forward = prepare(dtype)
     result = None
     print("ready", flush=True)
     with torch.inference_mode():
         for line in sys.stdin:
             if line.strip() == "run":
                 start = time.perf_counter()
-                result = run(given)
+                result = forward()
                 if device != "cpu":
                     torch.cuda.synchronize()
                 print(time.perf_counter() - start, flush=True)
             elif line.strip() == "save":
-                save_file({"out": result.float().cpu().contiguous()}, output)
-                print("saved", flush=True)
+                save(result)
+            elif line.strip() == "reference":
+                save(prepare(torch.float32)())
 
 
 main()

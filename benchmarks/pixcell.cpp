@@ -5,6 +5,7 @@
 
 #include "benchmarks/compare.h"
 #include "core/error.h"
+#include "models/mkl_mode.h"
 #include "models/stmdit/inference.h"
 
 namespace vtissue::benchmarks {
@@ -47,10 +48,10 @@ Question question(const Options& options) {
 
 int main(int argc, char** argv) {
   using namespace vtissue::benchmarks;
-  run_as_vtissue(argv);
+  vtissue::models::restart_with_library_settings(argv);
   try {
     const Options options = parse_options(argc, argv, {});
-    return compare(question(options), options, options.dtype == "f32" ? 1e-4 : 0.05);
+    return compare(question(options), options);
   } catch (const vtissue::Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return static_cast<int>(error.code());

@@ -6,6 +6,7 @@
 
 #include "benchmarks/compare.h"
 #include "core/error.h"
+#include "models/mkl_mode.h"
 #include "models/vit/inference.h"
 
 namespace vtissue::benchmarks {
@@ -54,12 +55,12 @@ Question question(const Options& options) {
 
 int main(int argc, char** argv) {
   using namespace vtissue::benchmarks;
-  run_as_vtissue(argv);
+  vtissue::models::restart_with_library_settings(argv);
   try {
     Options defaults;
     defaults.batch = 4;
     const Options options = parse_options(argc, argv, defaults);
-    return compare(question(options), options, options.dtype == "f32" ? 1e-4 : 0.05);
+    return compare(question(options), options);
   } catch (const vtissue::Error& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return static_cast<int>(error.code());

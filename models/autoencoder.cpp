@@ -1,11 +1,12 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string_view>
 #include <type_traits>
 #include <vector>
 
 #include "core/error.h"
-#include "models/autoencoder_kl/autoencoder_kl.h"
+#include "models/autoencoder_kl/inference.h"
 #include "models/engine_support.h"
 #include "models/engines.h"
 #include "models/model_folder.h"
@@ -18,7 +19,8 @@ namespace {
 
 constexpr std::string_view kKl = "AutoencoderKL";
 
-/// A network between the latents of the diffusion model and images in [0, 1]; used on the device's thread alone.
+/// A network between the latents of the diffusion model and images in [0, 1], float32 on the device; used on the
+/// device's thread alone.
 class Codec {
  public:
   virtual ~Codec() = default;
@@ -29,9 +31,15 @@ class Codec {
   virtual at::Tensor decode(const at::Tensor& latent) = 0;
 };
 
+/// What a network in the device's dtype, with its convolutions channels-last, takes.
+at::Tensor network_input(const at::Tensor& map, at::ScalarType dtype) {
+  return map.to(dtype).contiguous(at::MemoryFormat::ChannelsLast);
+}
+
 class TaesdCodec final : public Codec {
  public:
-  TaesdCodec(const TaesdConfig& config, const StateDict& weights, const Device& device) : network_(config) {
+  TaesdCodec(const TaesdConfig& config, const StateDict& weights, const Device& device)
+      : network_(config), dtype_(scalar_type(device)) {
     models::load(*network_, weights, taesd_load_rules(weights));
     prepare_for_inference(*network_, device);
   }
@@ -39,33 +47,46 @@ class TaesdCodec final : public Codec {
   int factor() const override { return TaesdImpl::kFactor; }
   /// Convolutions alone: what lies farther off than the halo does not reach a pixel.
   DecodeWindow decode_window() const override { return {.inner = 64, .halo = 8, .ramp = 0}; }
-  at::Tensor encode(const at::Tensor& image) override { return network_->encode(image); }
-  at::Tensor decode(const at::Tensor& latent) override { return network_->decode(latent); }
+  at::Tensor encode(const at::Tensor& image) override { return network_->encode(network_input(image, dtype_)); }
+  at::Tensor decode(const at::Tensor& latent) override { return network_->decode(network_input(latent, dtype_)); }
 
  private:
   Taesd network_;
+  at::ScalarType dtype_;
 };
 
 class KlCodec final : public Codec {
  public:
-  KlCodec(const AutoencoderKlConfig& config, const StateDict& weights, const Device& device) : network_(config) {
+  KlCodec(const AutoencoderKlConfig& config, const StateDict& weights, const Device& device)
+      : network_(config), config_(config), dtype_(scalar_type(device)) {
     models::load(*network_, weights, autoencoder_kl_load_rules(weights, config));
-    prepare_for_inference(*network_, device);
+    if (device.name() == "cpu") {
+      fast_.emplace(*network_, dtype_);
+      network_ = nullptr;
+    } else {
+      prepare_for_inference(*network_, device);
+    }
   }
-  int latent_channels() const override { return network_->config().latent_channels; }
-  int factor() const override { return network_->config().factor(); }
+  int latent_channels() const override { return config_.latent_channels; }
+  int factor() const override { return config_.factor(); }
   /// The attention in the middle sees all of a window.
   DecodeWindow decode_window() const override { return {.inner = 64, .halo = 8, .ramp = 4}; }
   /// The posterior's mean: an encoding must not depend on a draw.
   at::Tensor encode(const at::Tensor& image) override {
-    return network_->to_model(network_->encode(image * 2 - 1).mean);
+    const at::Tensor scaled = image * 2 - 1;
+    const at::Tensor mean = fast_ ? fast_->encode(scaled) : network_->encode(network_input(scaled, dtype_)).mean;
+    return config_.to_model(mean.to(at::kFloat));
   }
   at::Tensor decode(const at::Tensor& latent) override {
-    return network_->decode(network_->from_model(latent)) * 0.5 + 0.5;
+    const at::Tensor z = config_.from_model(latent);
+    return (fast_ ? fast_->decode(z) : network_->decode(network_input(z, dtype_)).to(at::kFloat)) * 0.5 + 0.5;
   }
 
  private:
   AutoencoderKl network_;
+  AutoencoderKlConfig config_;
+  at::ScalarType dtype_;
+  std::optional<AutoencoderKlInference> fast_;  ///< on a processor, instead of network_
 };
 
 class TorchAutoencoder final : public Autoencoder {
@@ -105,9 +126,7 @@ class TorchAutoencoder final : public Autoencoder {
       std::copy_n(z.begin() + static_cast<std::ptrdiff_t>(static_cast<std::size_t>(first) * latent), rows * latent,
                   batch.begin());
       device_->run([&] {
-        const at::Tensor latents = to_device(batch.data(), {micro_batch, latent_channels_, h, w}, *device_)
-                                       .to(scalar_type(*device_))
-                                       .contiguous(at::MemoryFormat::ChannelsLast);
+        const at::Tensor latents = to_device(batch.data(), {micro_batch, latent_channels_, h, w}, *device_);
         const at::Tensor images = codec_->decode(latents);
         require_finite(images, info_.name, "decoded pixels");
         copy_to_host(images, std::span(planes).first(rows * image));
@@ -132,9 +151,7 @@ class TorchAutoencoder final : public Autoencoder {
                       std::span(batch).subspan(static_cast<std::size_t>(i) * image, image));
       }
       device_->run([&] {
-        const at::Tensor images = to_device(batch.data(), {info_.micro_batch, 3, height, width}, *device_)
-                                      .to(scalar_type(*device_))
-                                      .contiguous(at::MemoryFormat::ChannelsLast);
+        const at::Tensor images = to_device(batch.data(), {info_.micro_batch, 3, height, width}, *device_);
         const at::Tensor latents = codec_->encode(images);
         require_finite(latents, info_.name, "encoded latents");
         copy_to_host(latents,

@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 #include <torch/version.h>
+#include <unistd.h>
 
 #include <ATen/Config.h>
 
@@ -57,6 +58,20 @@ std::string set_mkl_mode() {
   const bool avx2 = __builtin_cpu_supports("avx2") != 0;
   ::setenv(kVariable, avx512 ? "AVX512,STRICT" : avx2 ? "AVX2,STRICT" : "COMPATIBLE", 0);
   return std::getenv(kVariable);
+}
+
+void restart_with_library_settings(char** argv) {
+  constexpr const char* kSpinVariable = "GOMP_SPINCOUNT";
+  bool changed = false;
+  if (std::getenv("MKL_CBWR") == nullptr) {
+    set_mkl_mode();
+    changed = true;
+  }
+  if (std::getenv(kSpinVariable) == nullptr && std::getenv("OMP_WAIT_POLICY") == nullptr) {
+    ::setenv(kSpinVariable, "10000", 0);
+    changed = true;
+  }
+  if (changed) ::execv("/proc/self/exe", argv);
 }
 
 std::string mkl_mode_in_force() {

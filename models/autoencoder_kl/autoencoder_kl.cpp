@@ -194,12 +194,12 @@ at::Tensor AutoencoderKlImpl::decode(const at::Tensor& latent) {
   return decoder_(post_quant_conv_ ? post_quant_conv_(latent) : latent);
 }
 
-at::Tensor AutoencoderKlImpl::to_model(const at::Tensor& latent) const {
-  return (latent - config_.shift_factor) * config_.scaling_factor;
+at::Tensor AutoencoderKlConfig::to_model(const at::Tensor& latent) const {
+  return (latent - shift_factor) * scaling_factor;
 }
 
-at::Tensor AutoencoderKlImpl::from_model(const at::Tensor& latent) const {
-  return latent / config_.scaling_factor + config_.shift_factor;
+at::Tensor AutoencoderKlConfig::from_model(const at::Tensor& latent) const {
+  return latent / scaling_factor + shift_factor;
 }
 
 }  // namespace vtissue::models

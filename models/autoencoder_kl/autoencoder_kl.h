@@ -23,6 +23,9 @@ struct AutoencoderKlConfig {
   double shift_factor = 0.0609;
 
   int factor() const { return 1 << (channels.size() - 1); }  ///< pixels per latent
+
+  at::Tensor to_model(const at::Tensor& latent) const;    ///< (z - shift) · scale: what the diffusion model sees
+  at::Tensor from_model(const at::Tensor& latent) const;  ///< the inverse
 };
 
 /// Reads the config.json of diffusers' AutoencoderKL. Throws Error kModel for a value out of range, and for another
@@ -141,8 +144,8 @@ class AutoencoderKlImpl : public torch::nn::Module {
   KlPosterior encode(const at::Tensor& image);  ///< H and W multiples of factor()
   at::Tensor decode(const at::Tensor& latent);  ///< not clamped
 
-  at::Tensor to_model(const at::Tensor& latent) const;    ///< (z - shift) · scale: what the diffusion model sees
-  at::Tensor from_model(const at::Tensor& latent) const;  ///< the inverse
+  at::Tensor to_model(const at::Tensor& latent) const { return config_.to_model(latent); }
+  at::Tensor from_model(const at::Tensor& latent) const { return config_.from_model(latent); }
 
  private:
   AutoencoderKlConfig config_;

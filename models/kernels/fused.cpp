@@ -1,19 +1,18 @@
 #include "models/kernels/fused.h"
 
-#include <ATen/Parallel.h>
-
 #include <cmath>
-#include <memory>
+#include <string>
 
 #include "models/kernels/attention.h"
 #include "models/kernels/rows.h"
+#include "models/kernels/scratch.h"
+#include "models/parallel.h"
 #include "models/torch.h"
 
 namespace vtissue::models::kernels {
 namespace {
 
 constexpr std::int64_t kRowsPerTask = 16;
-constexpr std::size_t kAlignment = 64;
 
 /// The instruction set that LibTorch uses, which the numerics class names; so never another one than LibTorch's.
 const RowKernels& row_kernels() {
@@ -69,8 +68,8 @@ AddNormRows describe(const at::Tensor& x, const Residual& residual) {
 
 void run(const AddNormRows& rows, const at::Tensor& x) {
   const RowKernels& kernels = row_kernels();
-  at::parallel_for(0, x.size(0) * x.size(1), kRowsPerTask,
-                   [&](std::int64_t first, std::int64_t last) { kernels.add_norm(rows, first, last); });
+  parallel_for(0, x.size(0) * x.size(1), kRowsPerTask,
+               [&](std::int64_t first, std::int64_t last) { kernels.add_norm(rows, first, last); });
 }
 
 /// [N, D] → [N, 1, D] to go with tokens.
@@ -85,24 +84,6 @@ void add_by_operators(const at::Tensor& x, const Residual& residual) {
     }
   }
   if (residual.constant.defined()) x.add_(per_token(residual.constant));
-}
-
-/// Scratch of a thread, grown as needed.
-void* thread_scratch(std::size_t bytes) {
-  struct Free {
-    void operator()(void* p) const { std::free(p); }
-  };
-  thread_local std::unique_ptr<void, Free> block;
-  thread_local std::size_t size = 0;
-  if (size < bytes) {
-    size = (bytes + kAlignment - 1) / kAlignment * kAlignment;
-    block.reset(std::aligned_alloc(kAlignment, size));
-    if (!block) {
-      size = 0;
-      throw std::bad_alloc();
-    }
-  }
-  return block.get();
 }
 
 }  // namespace
@@ -142,8 +123,8 @@ at::Tensor swiglu(const at::Tensor& u) {
   const SwigluRows rows{
       .u = u.const_data_ptr(), .out = out.mutable_data_ptr(), .dim = dim, .is_bf16 = u.scalar_type() == at::kBFloat16};
   const RowKernels& kernels = row_kernels();
-  at::parallel_for(0, out.numel() / dim, kRowsPerTask,
-                   [&](std::int64_t first, std::int64_t last) { kernels.swiglu(rows, first, last); });
+  parallel_for(0, out.numel() / dim, kRowsPerTask,
+               [&](std::int64_t first, std::int64_t last) { kernels.swiglu(rows, first, last); });
   return out;
 }
 
@@ -161,7 +142,7 @@ at::Tensor attention(const at::Tensor& q, const at::Tensor& k, const at::Tensor&
            (sample * tensor.stride(0) + head * head_dim) * static_cast<std::int64_t>(tensor.element_size());
   };
   const auto bytes = static_cast<std::size_t>(attention_scratch_bytes(k.size(1), head_dim));
-  at::parallel_for(0, batch * heads, 1, [&](std::int64_t first, std::int64_t last) {
+  parallel_for(0, batch * heads, 1, [&](std::int64_t first, std::int64_t last) {
     void* scratch = thread_scratch(bytes);
     for (std::int64_t i = first; i < last; ++i) {
       const std::int64_t sample = i / heads;

@@ -1,11 +1,10 @@
 #include "models/training/optimizer.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <cmath>
 
 #include "core/error.h"
+#include "models/parallel.h"
 
 namespace vtissue::models::training {
 
@@ -78,7 +77,7 @@ double Optimizer::update(std::int64_t step) {
     float* v = slot.moment2.data_ptr<float>();
     const float* g = gradient.const_data_ptr<float>();
     // One pass over memory instead of a dozen.
-    at::parallel_for(0, slot.weight.numel(), 1 << 14, [&](std::int64_t begin, std::int64_t end) {
+    parallel_for(0, slot.weight.numel(), 1 << 14, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t i = begin; i < end; ++i) {
         const float gi = g[i] * scale;
         m[i] = beta1 * m[i] + (1.0f - beta1) * gi;

@@ -1,12 +1,11 @@
 #include "models/training/random.h"
 
-#include <ATen/Parallel.h>
-
 #include <algorithm>
 #include <cmath>
 #include <numbers>
 
 #include "models/noise.h"
+#include "models/parallel.h"
 
 namespace vtissue::models::training {
 namespace {
@@ -68,7 +67,7 @@ at::Tensor normal_tensor(std::uint64_t seed, Purpose purpose, std::uint32_t step
   float* out = result.data_ptr<float>();
   const std::int64_t n = result.numel();
   const auto key = key_of(seed);
-  at::parallel_for(0, (n + 3) / 4, 2048, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(0, (n + 3) / 4, 2048, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const auto bits =
           philox4x32_10({static_cast<std::uint32_t>(i), kTensorIndex, step, static_cast<std::uint32_t>(purpose)}, key);

@@ -1,7 +1,5 @@
 // vtissue-train: trains one network of the demo family from a training set. Needs models/ alone.
 
-#include <unistd.h>
-
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -92,10 +90,7 @@ TrainOptions parse_arguments(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (std::getenv("MKL_CBWR") == nullptr) {
-    vtissue::models::set_mkl_mode();
-    ::execv("/proc/self/exe", argv);  // goes on in this process only if that fails
-  }
+  vtissue::models::restart_with_library_settings(argv);
   for (int i = 1; i < argc; ++i) {
     if (std::string_view(argv[i]) == "--help" || std::string_view(argv[i]) == "-h") {
       std::fputs(kUsage, stdout);

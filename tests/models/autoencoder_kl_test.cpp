@@ -4,6 +4,7 @@
 #include <set>
 
 #include "core/safetensors.h"
+#include "models/autoencoder_kl/inference.h"
 #include "models/device.h"
 #include "models/engine_support.h"
 #include "models/engines.h"
@@ -15,6 +16,8 @@ namespace {
 
 /// The float64 deviation of these goldens is 2e-6 of the largest value.
 constexpr double kTolerance = 2e-5;
+/// bfloat16 has 8 bits; what products of it in all layers may be off.
+constexpr double kBf16Tolerance = 0.03;
 
 class AutoencoderKlGolden : public testing::Test {
  protected:
@@ -50,6 +53,64 @@ TEST_F(AutoencoderKlGolden, EncodesAndDecodesAsTheReference) {
     }
     expect_close(network->decode(network->from_model(layout(io_.get("decode_only/z")))), io_.get("decode_only/decoded"),
                  kTolerance);
+  }
+}
+
+// The form for a processor: the reference's results in float32, and in bfloat16 to a few of its 8 bits.
+TEST_F(AutoencoderKlGolden, InferenceEncodesAndDecodesAsTheReference) {
+  for (const auto& [dtype, tolerance] : {std::pair{at::kFloat, kTolerance}, {at::kBFloat16, kBf16Tolerance}}) {
+    AutoencoderKl network = load_network();
+    const AutoencoderKlInference fast(*network, dtype);
+    network = nullptr;
+    const AutoencoderKlConfig& config = fast.config();
+    for (const std::string size : {"sq/", "rect/"}) {
+      SCOPED_TRACE(size + c10::toString(dtype));
+      expect_close(fast.encode(io_.get(size + "x")), io_.get(size + "mean"), tolerance);
+      expect_close(fast.decode(config.from_model(io_.get(size + "z_scaled"))), io_.get(size + "decoded"), tolerance);
+    }
+    expect_close(fast.decode(config.from_model(io_.get("decode_only/z"))), io_.get("decode_only/decoded"), tolerance);
+  }
+}
+
+// SD1's and SDXL's have 1x1 convolutions at the latents, a network of another shape has no attention.
+TEST(AutoencoderKl, InferenceIsTheNetwork) {
+  const at::NoGradGuard no_grad;
+  AutoencoderKlConfig config{.channels = {16, 32, 40}, .layers_per_block = 1, .latent_channels = 4, .norm_groups = 8};
+  for (const bool more : {false, true}) {
+    config.quant_conv = config.post_quant_conv = config.mid_attention = more;
+    AutoencoderKl network(config);
+    const auto draw = [](at::IntArrayRef shape, std::uint64_t seed) {
+      return at::randn(shape, at::make_generator<at::CPUGeneratorImpl>(seed), at::kFloat);
+    };
+    std::uint64_t seed = 0;
+    for (const at::Tensor& p : network->parameters()) p.add_(draw(p.sizes(), ++seed), 0.05);
+    const at::Tensor image = draw({2, 3, 20, 36}, 100), latent = draw({2, 4, 5, 9}, 101);
+    const at::Tensor mean = network->encode(image).mean, decoded = network->decode(latent);
+    for (const auto& [dtype, tolerance] : {std::pair{at::kFloat, kTolerance}, {at::kBFloat16, kBf16Tolerance}}) {
+      const AutoencoderKlInference fast(*network, dtype);
+      expect_close(fast.encode(image), mean, tolerance);
+      expect_close(fast.decode(latent), decoded, tolerance);
+    }
+  }
+}
+
+// With many threads the samples of a batch run at once.
+TEST_F(AutoencoderKlGolden, InferenceGivesTheSameBitsWithAnyNumberOfThreads) {
+  AutoencoderKl network = load_network();
+  const AutoencoderKlInference fast(*network, at::kFloat);
+  const at::Tensor image = at::cat({io_.get("sq/x"), io_.get("sq/x").flip({2})});
+  const at::Tensor z = at::cat({io_.get("sq/z_scaled"), io_.get("sq/z_scaled").flip({3})});
+  at::Tensor latents, images;
+  for (const int threads : {1, 12}) {
+    Device::open("cpu", threads)->run([&] {
+      const at::Tensor encoded = fast.encode(image), decoded = fast.decode(z);
+      if (!latents.defined()) {
+        latents = encoded.clone();
+        images = decoded.clone();
+      }
+      EXPECT_TRUE(at::equal(encoded, latents));
+      EXPECT_TRUE(at::equal(decoded, images));
+    });
   }
 }
 

@@ -6,6 +6,7 @@
 #include <functional>
 #include <thread>
 
+#include "models/autoencoder_kl/autoencoder_kl.h"
 #include "models/cancerfoundation/cancerfoundation.h"
 #include "models/deepspot/deepspot.h"
 #include "models/engines.h"
@@ -184,6 +185,26 @@ Case deepspot() {
           }};
 }
 
+/// Three images encoded and decoded: of each row the latents, then the pixels.
+Rows autoencoder_rows(const std::filesystem::path& folder, std::shared_ptr<Device> device, int side) {
+  const std::shared_ptr<Autoencoder> engine = Autoencoder::load(folder, std::move(device));
+  const auto image = static_cast<std::size_t>(side * side * 3),
+             latent = static_cast<std::size_t>(side * side / 64 * 16);
+  return [engine, side, image, latent, rgb = pixels(3 * image)](int first, int n) {
+    const auto count = static_cast<std::size_t>(n);
+    std::vector<float> z(count * latent);
+    engine->encode(rows_in(rgb, first, n, image), n, side, side, z);
+    std::vector<std::uint8_t> decoded(count * image);
+    engine->decode(z, n, side / 8, side / 8, decoded);
+    std::vector<float> out;
+    for (int i = 0; i < n; ++i) {
+      for (const float v : rows_in(z, i, 1, latent)) out.push_back(v);
+      for (const std::uint8_t v : rows_in(decoded, i, 1, image)) out.push_back(v);
+    }
+    return out;
+  };
+}
+
 Case taesd() {
   return {.name = "taesd",
           .rows = 3,
@@ -193,24 +214,32 @@ Case taesd() {
                 return nlohmann::json{{"architecture", "taesd"}};
               },
           .network = [](const nlohmann::json& config) { return Taesd(parse_taesd_config(config)).ptr(); },
-          .open = [](const auto& folder, auto device) -> Rows {
-            const std::shared_ptr<Autoencoder> engine = Autoencoder::load(folder, device);
-            constexpr int kSide = 128;
-            constexpr std::size_t kImage = kSide * kSide * 3, kLatent = kSide * kSide / 64 * 16;
-            return [engine, rgb = pixels(3 * kImage)](int first, int n) {
-              const auto count = static_cast<std::size_t>(n);
-              std::vector<float> z(count * kLatent);
-              engine->encode(rows_in(rgb, first, n, kImage), n, kSide, kSide, z);
-              std::vector<std::uint8_t> decoded(count * kImage);
-              engine->decode(z, n, kSide / 8, kSide / 8, decoded);
-              std::vector<float> out;
-              for (int i = 0; i < n; ++i) {
-                for (const float v : rows_in(z, i, 1, kLatent)) out.push_back(v);
-                for (const std::uint8_t v : rows_in(decoded, i, 1, kImage)) out.push_back(v);
-              }
-              return out;
-            };
-          }};
+          .open = [](const auto& folder, auto device) { return autoencoder_rows(folder, device, 128); }};
+}
+
+Case sd3_vae() {
+  return {
+      .name = "sd3_vae",
+      .rows = 3,
+      .micro_batch = 2,
+      .config =
+          [] {
+            return nlohmann::json{{"_class_name", "AutoencoderKL"},
+                                  {"down_block_types", std::vector<std::string>(4, "DownEncoderBlock2D")},
+                                  {"up_block_types", std::vector<std::string>(4, "UpDecoderBlock2D")},
+                                  {"block_out_channels", {128, 256, 512, 512}},
+                                  {"layers_per_block", 1},
+                                  {"latent_channels", 16},
+                                  {"in_channels", 3},
+                                  {"out_channels", 3},
+                                  {"act_fn", "silu"},
+                                  {"use_quant_conv", false},
+                                  {"use_post_quant_conv", false},
+                                  {"scaling_factor", 1.5305},
+                                  {"shift_factor", 0.0609}};
+          },
+      .network = [](const nlohmann::json& config) { return AutoencoderKl(parse_autoencoder_kl_config(config)).ptr(); },
+      .open = [](const auto& folder, auto device) { return autoencoder_rows(folder, device, 64); }};
 }
 
 const nlohmann::json kUni2h = {{"architecture", "vit_giant_patch14_224"},
@@ -285,7 +314,7 @@ INSTANTIATE_TEST_SUITE_P(Engines, Determinism,
                                                               stmdit("stmdit_both_pma", 768, 12, kBothPma),
                                                               stmdit("stmdit_concat_flow", 768, 12, kConcatFlow),
                                                               vit("uni2h", kUni2h), vit("uni", kUni),
-                                                              cancerfoundation(), deepspot(), taesd()),
+                                                              cancerfoundation(), deepspot(), taesd(), sd3_vae()),
                                             ::testing::Values(Dtype::kF32, Dtype::kBF16)),
                          [](const auto& test) {
                            return std::get<0>(test.param).name + "_" + std::string(to_string(std::get<1>(test.param)));
