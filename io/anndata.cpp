@@ -14,6 +14,7 @@
 #include "io/anndata_table.h"
 #include "io/delimited.h"
 #include "io/hdf5.h"
+#include "io/hdf5_compound.h"
 
 namespace vtissue::io {
 namespace fs = std::filesystem;
@@ -54,14 +55,33 @@ hdf5::File open_h5ad(const fs::path& path) {
   return hdf5::File::open(inflated.path(), path);
 }
 
+/// anndata 0.6 has "raw.X" and "raw.var" beside X, newer versions a group.
+std::string name_in_file(const Group& root, const std::string& name) {
+  if (!name.starts_with("raw/") || root.child(name) != Group::Child::kNone) return name;
+  return "raw." + name.substr(4);
+}
+
+/// None of Python is an empty dataset.
+bool is_there(const Group& root, const std::string& name) {
+  switch (root.child(name)) {
+    case Group::Child::kNone:
+      return false;
+    case Group::Child::kDataset:
+      return root.dataset(name).string_attribute("encoding-type") != "null";
+    default:
+      return true;
+  }
+}
+
 std::vector<std::string> list_matrices(const Group& root) {
   std::vector<std::string> names;
-  if (root.child("X") != Group::Child::kNone) names.push_back("X");
+  if (is_there(root, "X")) names.push_back("X");
   if (root.has_group("layers")) {
     for (const std::string& layer : root.group("layers").children()) names.push_back("layers/" + layer);
   }
-  if (root.child("raw/X") != Group::Child::kNone && root.child("raw/var") != Group::Child::kNone)
+  if (is_there(root, name_in_file(root, "raw/X")) && is_there(root, name_in_file(root, "raw/var"))) {
     names.push_back("raw/X");
+  }
   return names;
 }
 
@@ -72,16 +92,33 @@ std::vector<std::string> find_gene_ids(const AnnTable& var) {
   return {};
 }
 
+/// [rows, 2] of obsm; the name of cellxgene's files is tried too. anndata 0.6 has obsm as one table.
 std::optional<std::vector<double>> read_spatial(const Group& root, std::size_t rows) {
-  if (root.child("obsm/spatial") == Group::Child::kNone) return std::nullopt;
-  if (!root.has_dataset("obsm/spatial")) root.place().child("obsm/spatial").fail("is not an array [spots, 2]");
-  const Dataset dataset = root.dataset("obsm/spatial");
-  dataset.require_shape(std::array<std::uint64_t, 2>{rows, 2});
-  std::vector<double> spatial = dataset.read<double>();
-  for (std::size_t i = 0; i < spatial.size(); ++i) {
-    if (!std::isfinite(spatial[i])) dataset.place().fail(fmt::format("value {} in row {}", spatial[i], i / 2));
+  const auto finite = [](std::vector<double> spatial, const hdf5::Place& place) {
+    for (std::size_t i = 0; i < spatial.size(); ++i) {
+      if (!std::isfinite(spatial[i])) place.fail(fmt::format("value {} in row {}", spatial[i], i / 2));
+    }
+    return spatial;
+  };
+  for (const std::string name : {"spatial", "X_spatial"}) {
+    if (root.has_dataset("obsm")) {
+      const Dataset table = root.dataset("obsm");
+      const std::vector<hdf5::Member> members = hdf5::members(table);
+      const auto found = std::ranges::find(members, name, &hdf5::Member::name);
+      if (found == members.end()) continue;
+      const hdf5::Place place = table.place().child(name);
+      if (found->width != 2) place.fail(fmt::format("has {} columns, expected x and y", found->width));
+      table.require_shape(std::array<std::uint64_t, 1>{rows});
+      return finite(hdf5::read_member<double>(table, *found), place);
+    }
+    const std::string path = "obsm/" + name;
+    if (root.child(path) == Group::Child::kNone) continue;
+    if (!root.has_dataset(path)) root.place().child(path).fail("is not an array [spots, 2]");
+    const Dataset dataset = root.dataset(path);
+    dataset.require_shape(std::array<std::uint64_t, 2>{rows, 2});
+    return finite(dataset.read<double>(), dataset.place());
   }
-  return spatial;
+  return std::nullopt;
 }
 
 void read_scalars(const Group& group, const std::string& prefix, int depth, AnnData& data) {
@@ -156,11 +193,11 @@ AnnData read_frame(const Group& root, const std::string& matrix) {
   AnnData data;
   data.obs = read_ann_table(root, "obs");
   data.matrices = list_matrices(root);
-  data.var = read_ann_table(root, matrix == "raw/X" ? "raw/var" : "var");
   data.has_x = std::ranges::find(data.matrices, matrix) != data.matrices.end();
   if (!data.has_x && matrix != "X") {
     root.place().fail(fmt::format("has no matrix '{}' (it has: {})", matrix, fmt::join(data.matrices, ", ")));
   }
+  data.var = read_ann_table(root, matrix == "raw/X" ? name_in_file(root, "raw/var") : "var");
   data.x.rows = data.obs.index.size();
   data.x.indptr.assign(data.x.rows + 1, 0);
   data.spatial = read_spatial(root, data.x.rows);
@@ -233,7 +270,9 @@ AnnData read_h5ad(const fs::path& path, const H5adOptions& options) {
   const hdf5::File file = open_h5ad(path);
   const Group root = file.root();
   AnnData data = read_frame(root, options.matrix);
-  if (data.has_x) data.x = read_ann_matrix(root, options.matrix, data.obs.index.size(), data.var.index.size());
+  if (data.has_x) {
+    data.x = read_ann_matrix(root, name_in_file(root, options.matrix), data.obs.index.size(), data.var.index.size());
+  }
   name_genes(data);
   return data;
 }

@@ -47,9 +47,9 @@ struct H5adOptions {
   std::string matrix = "X";
 };
 
-/// Encodings of anndata ≥ 0.7 (formats.md 3.5): dense, CSR, CSC, categorical and nullable columns,
-/// files packed by gzip (inflated into the system's temporary folder). Columns of other encodings are left out.
-/// Throws Error kBadInput that names what is wrong; older compound layouts are refused by name.
+/// Encodings of all versions of anndata (formats.md 3.5): dense, CSR, CSC, categorical and nullable columns, the
+/// compound tables of 0.5 and 0.6, files packed by gzip (inflated into the system's temporary folder). Columns of other
+/// encodings are left out. Throws Error kBadInput that names what is wrong.
 AnnData read_h5ad(const std::filesystem::path& path, const H5adOptions& options = {});
 
 class AnnMatrixRows;

@@ -72,17 +72,12 @@ ExpressionMatrix read_dense(const Dataset& dataset, std::size_t first_row, std::
   return matrix;
 }
 
-/// The three arrays of a compressed matrix, checked: `major` rows of CSR or columns of CSC.
-struct Compressed {
-  std::vector<std::int64_t> indptr;
-  std::vector<std::int64_t> indices;
-  std::vector<float> values;
-};
-
-/// The datasets data and indices of a compressed matrix, and its indptr, whose order is checked.
+/// The three arrays of a compressed matrix, `major` rows of CSR or columns of CSC. indptr is read and its order checked,
+/// the others are read in blocks, since there may be a hundred million entries.
 struct CompressedFile {
   Dataset data, indices;
   std::vector<std::int64_t> indptr;
+  std::uint64_t count() const { return data.shape()[0]; }
 };
 
 CompressedFile open_compressed(const Group& group, std::size_t major) {
@@ -90,6 +85,11 @@ CompressedFile open_compressed(const Group& group, std::size_t major) {
   const Dataset indptr = group.dataset("indptr");
   for (const Dataset* dataset : {&std::as_const(data), &std::as_const(indices), &indptr}) {
     if (dataset->shape().size() != 1) dataset->place().fail("is not one-dimensional");
+    if (dataset->kind() != hdf5::TypeKind::kFloat && dataset->kind() != hdf5::TypeKind::kInteger) {
+      dataset->place().fail("does not hold numbers");
+    }
+    // A lying header may claim more entries than the file holds.
+    dataset->require_plausible();
   }
   indptr.require_shape(std::array<std::uint64_t, 1>{major + 1});
   const std::uint64_t count = data.shape()[0];
@@ -104,32 +104,78 @@ CompressedFile open_compressed(const Group& group, std::size_t major) {
   return {std::move(data), std::move(indices), std::move(starts)};
 }
 
-void check_entries(const Dataset& indices_of, const Dataset& values_of, std::span<const std::int64_t> indices,
-                   std::span<const float> values, std::size_t minor, std::uint64_t first) {
-  for (const std::int64_t index : indices) {
-    if (index < 0 || static_cast<std::uint64_t>(index) >= minor) {
-      indices_of.place().fail(fmt::format("index {} of {}", index, minor));
+/// Entries [first, first + indices.size()), checked. HDF5 converts the indices and cuts what is too large, which the
+/// check then finds out of range (`minor` is not above the largest int32).
+void read_entries(const Dataset& indices_in, const Dataset& values_in, std::uint64_t first,
+                  std::span<std::int32_t> indices, std::span<float> values, std::size_t minor) {
+  if (indices.empty()) return;
+  indices_in.read_rows(first, indices.size(), indices.data());
+  for (const std::int32_t index : indices) {
+    if (index < 0 || static_cast<std::size_t>(index) >= minor) {
+      indices_in.place().fail(fmt::format("index {} of {}", index, minor));
     }
   }
+  values_in.read_rows(first, values.size(), values.data());
   for (std::size_t i = 0; i < values.size(); ++i) {
     if (!std::isfinite(values[i])) {
-      values_of.place().fail(fmt::format("value {} at {}; expression must be finite", values[i], first + i));
+      values_in.place().fail(fmt::format("value {} at {}; expression must be finite", values[i], first + i));
     }
   }
 }
 
+/// All entries as they are.
+struct Compressed {
+  std::vector<std::int64_t> indptr;
+  std::vector<std::int32_t> indices;
+  std::vector<float> values;
+};
+
 Compressed read_compressed(const Group& group, std::size_t major, std::size_t minor) {
   CompressedFile file = open_compressed(group, major);
-  Compressed arrays{std::move(file.indptr), file.indices.read<std::int64_t>(), file.data.read<float>()};
-  check_entries(file.indices, file.data, arrays.indices, arrays.values, minor, 0);
+  Compressed arrays;
+  arrays.indices.resize(file.count());
+  arrays.values.resize(file.count());
+  read_entries(file.indices, file.data, 0, arrays.indices, arrays.values, minor);
+  arrays.indptr = std::move(file.indptr);
   return arrays;
+}
+
+/// Only the columns that `new_column` keeps, block by block.
+ExpressionMatrix read_kept_columns(const Group& group, std::size_t rows, std::size_t columns,
+                                   std::span<const std::int32_t> new_column) {
+  constexpr std::uint64_t kBlockEntries = 1 << 20;
+  const CompressedFile file = open_compressed(group, rows);
+  ExpressionMatrix matrix;
+  matrix.rows = rows;
+  matrix.totals.assign(rows, 0.0);
+  matrix.indptr.assign(rows + 1, 0);
+  std::vector<std::int32_t> indices(std::min(file.count(), kBlockEntries));
+  std::vector<float> values(indices.size());
+  std::size_t row = 0;
+  for (std::uint64_t first = 0; first < file.count(); first += kBlockEntries) {
+    const std::uint64_t count = std::min(kBlockEntries, file.count() - first);
+    read_entries(file.indices, file.data, first, std::span(indices).first(count), std::span(values).first(count),
+                 columns);
+    for (std::uint64_t i = 0; i < count; ++i) {
+      while (static_cast<std::uint64_t>(file.indptr[row + 1]) <= first + i) {
+        matrix.indptr[++row] = static_cast<std::int64_t>(matrix.values.size());
+      }
+      const std::int32_t column = new_column[static_cast<std::size_t>(indices[i])];
+      if (column != kForeignColumn) matrix.totals[row] += values[i];
+      if (column < 0) continue;
+      matrix.indices.push_back(column);
+      matrix.values.push_back(values[i]);
+    }
+  }
+  while (row < rows) matrix.indptr[++row] = static_cast<std::int64_t>(matrix.values.size());
+  return matrix;
 }
 
 ExpressionMatrix from_csc(const Compressed& arrays, std::size_t rows) {
   ExpressionMatrix matrix;
   matrix.rows = rows;
   matrix.indptr.assign(rows + 1, 0);
-  for (const std::int64_t row : arrays.indices) ++matrix.indptr[static_cast<std::size_t>(row) + 1];
+  for (const std::int32_t row : arrays.indices) ++matrix.indptr[static_cast<std::size_t>(row) + 1];
   std::partial_sum(matrix.indptr.begin(), matrix.indptr.end(), matrix.indptr.begin());
   matrix.indices.resize(arrays.values.size());
   matrix.values.resize(arrays.values.size());
@@ -210,13 +256,18 @@ void sort_rows(ExpressionMatrix& matrix) {
   matrix.values.resize(out);
 }
 
-ExpressionMatrix read_compressed_rows(const Group& group, std::size_t rows, std::size_t columns) {
-  Compressed arrays = read_compressed(group, rows, columns);
+ExpressionMatrix read_compressed_rows(const Group& group, std::size_t rows, std::size_t columns,
+                                      std::span<const std::int32_t> new_column) {
   ExpressionMatrix matrix;
-  matrix.rows = rows;
-  matrix.indptr = std::move(arrays.indptr);
-  matrix.indices.assign(arrays.indices.begin(), arrays.indices.end());
-  matrix.values = std::move(arrays.values);
+  if (new_column.empty()) {
+    Compressed arrays = read_compressed(group, rows, columns);
+    matrix.rows = rows;
+    matrix.indptr = std::move(arrays.indptr);
+    matrix.indices = std::move(arrays.indices);
+    matrix.values = std::move(arrays.values);
+  } else {
+    matrix = read_kept_columns(group, rows, columns, new_column);
+  }
   sort_rows(matrix);
   return matrix;
 }
@@ -261,20 +312,12 @@ ExpressionMatrix AnnMatrixRows::read(std::size_t first, std::size_t count) const
   }
   const auto begin = static_cast<std::uint64_t>(indptr_[first]);
   const auto entries = static_cast<std::uint64_t>(indptr_[first + count]) - begin;
-  // A lying header may claim more entries than the file holds.
-  data_->require_plausible();
-  indices_->require_plausible();
-  std::vector<std::int64_t> indices(entries);
   ExpressionMatrix matrix;
   matrix.rows = count;
+  matrix.indices.resize(entries);
   matrix.values.resize(entries);
-  if (entries > 0) {
-    indices_->read_rows(begin, entries, indices.data());
-    data_->read_rows(begin, entries, matrix.values.data());
-  }
-  check_entries(*indices_, *data_, indices, matrix.values, columns_, begin);
+  read_entries(*indices_, *data_, begin, matrix.indices, matrix.values, columns_);
   for (std::size_t row = 0; row <= count; ++row) matrix.indptr.push_back(indptr_[first + row] - indptr_[first]);
-  matrix.indices.assign(indices.begin(), indices.end());
   sort_rows(matrix);
   return matrix;
 }

@@ -38,9 +38,15 @@ class AnnMatrixRows {
   ExpressionMatrix whole_;  ///< of a csc_matrix
 };
 
+/// Of `new_column` below: the column is left out, but counts in the rows' totals; or does not count at all.
+constexpr std::int32_t kDroppedColumn = -1, kForeignColumn = -2;
+
 /// The arrays data, indices and indptr of `group` as CSR [rows, columns], checked and brought into order
-/// in the same way (no shape or encoding attributes are asked for).
-ExpressionMatrix read_compressed_rows(const hdf5::Group& group, std::size_t rows, std::size_t columns);
+/// in the same way (no shape or encoding attributes are asked for). `new_column` [columns]: where each column goes,
+/// ascending, or one of the constants above; `totals` is filled then. Empty: all are kept. Needs the memory of what is
+/// kept and some 10 MB.
+ExpressionMatrix read_compressed_rows(const hdf5::Group& group, std::size_t rows, std::size_t columns,
+                                      std::span<const std::int32_t> new_column = {});
 
 /// Writes parent/name as dense float32, chunked by rows, from rows as they come.
 class AnnMatrixWriter {

@@ -5,6 +5,8 @@
 #include <limits>
 #include <stdexcept>
 
+#include "io/hdf5_compound.h"
+
 namespace vtissue::io {
 namespace {
 
@@ -51,15 +53,15 @@ std::optional<AnnColumn> read_plain(const Dataset& dataset) {
   }
 }
 
-std::optional<AnnColumn> read_categorical(const Dataset& codes_dataset, const Dataset& categories_dataset) {
+/// The values that `codes` stand for; nothing if the categories are neither strings nor numbers. `place`: of the codes.
+std::optional<AnnColumn> pick_categories(const std::vector<std::int64_t>& codes, const Dataset& categories_dataset,
+                                         const hdf5::Place& place) {
   const std::optional<AnnColumn> categories = read_plain(categories_dataset);
   if (!categories) return std::nullopt;
-  require_vector(codes_dataset);
-  const std::vector<std::int64_t> codes = codes_dataset.read<std::int64_t>();
   const auto count = static_cast<std::int64_t>(length(*categories));
   for (std::size_t row = 0; row < codes.size(); ++row) {
     if (codes[row] < -1 || codes[row] >= count) {
-      codes_dataset.place().fail(fmt::format("category code {} of {} in row {}", codes[row], count, row));
+      place.fail(fmt::format("category code {} of {} in row {}", codes[row], count, row));
     }
   }
   const bool has_missing = std::ranges::find(codes, -1) != codes.end();
@@ -78,6 +80,11 @@ std::optional<AnnColumn> read_categorical(const Dataset& codes_dataset, const Da
   if (const auto* strings = std::get_if<std::vector<std::string>>(&*categories)) return pick(*strings, std::string());
   if (has_missing) return pick(as_doubles(*categories), kMissing);
   return std::visit([&]<typename T>(const std::vector<T>& values) { return pick(values, T{}); }, *categories);
+}
+
+std::optional<AnnColumn> read_categorical(const Dataset& codes, const Dataset& categories) {
+  require_vector(codes);
+  return pick_categories(codes.read<std::int64_t>(), categories, codes.place());
 }
 
 std::optional<AnnColumn> read_nullable(const Group& group) {
@@ -136,6 +143,49 @@ std::vector<std::string> read_index(const Group& table) {
   table.place().child(*name).fail("the row names are neither strings nor integers");
 }
 
+/// A member of a compound table, or nothing for what vtissue has no use for. anndata 0.6 keeps the categories of a
+/// column in uns.
+std::optional<AnnColumn> read_legacy_column(const Group& root, const Dataset& table, const hdf5::Member& member) {
+  if (member.width != 1) return std::nullopt;
+  switch (member.kind) {
+    case TypeKind::kString:
+      return hdf5::read_member_strings(table, member);
+    case TypeKind::kFloat:
+      return hdf5::read_member<double>(table, member);
+    case TypeKind::kBool: {
+      const std::vector<std::int64_t> values = hdf5::read_member<std::int64_t>(table, member);
+      return std::vector<std::uint8_t>(values.begin(), values.end());
+    }
+    case TypeKind::kInteger: {
+      std::vector<std::int64_t> values = hdf5::read_member<std::int64_t>(table, member);
+      const std::string categories = "uns/" + member.name + "_categories";
+      if (!root.has_dataset(categories)) return values;
+      return pick_categories(values, root.dataset(categories), table.place().child(member.name));
+    }
+    default:
+      return std::nullopt;
+  }
+}
+
+AnnTable read_legacy_table(const Group& root, const Dataset& dataset) {
+  require_vector(dataset);
+  const std::vector<hdf5::Member> members = hdf5::members(dataset);
+  auto index = std::ranges::find(members, "index", &hdf5::Member::name);
+  if (index == members.end()) index = std::ranges::find(members, TypeKind::kString, &hdf5::Member::kind);
+  if (index == members.end() || index->kind != TypeKind::kString) {
+    dataset.place().fail("has no member 'index' with row names; write the file again with a newer anndata");
+  }
+  AnnTable table;
+  table.index = hdf5::read_member_strings(dataset, *index);
+  for (auto member = members.begin(); member != members.end(); ++member) {
+    if (member == index) continue;
+    if (auto column = read_legacy_column(root, dataset, *member)) {
+      table.columns.emplace_back(member->name, std::move(*column));
+    }
+  }
+  return table;
+}
+
 void write_column(Group& table, const std::string& name, const AnnColumn& column) {
   if (const auto* strings = std::get_if<std::vector<std::string>>(&column)) {
     Dataset dataset = table.write_strings(name, *strings);
@@ -156,10 +206,7 @@ void write_column(Group& table, const std::string& name, const AnnColumn& column
 }  // namespace
 
 AnnTable read_ann_table(const Group& parent, const std::string& name) {
-  if (parent.has_dataset(name)) {
-    parent.place().child(name).fail(
-        "is a compound table of anndata 0.6 or older; read the file with a newer anndata and write it again");
-  }
+  if (parent.has_dataset(name)) return read_legacy_table(parent, parent.dataset(name));
   const Group group = parent.group(name);
   AnnTable table;
   table.index = read_index(group);

@@ -10,8 +10,8 @@
 /// Data frames of an AnnData file: obs, var, raw/var (formats.md 3.5).
 namespace vtissue::io {
 
-/// Reads parent/name. Throws Error kBadInput: missing, compound table of anndata ≤ 0.6, no index,
-/// columns of other lengths, category codes out of range.
+/// Reads parent/name, a group, or a dataset of compound type as anndata up to 0.6 wrote it (`parent` is then the file's
+/// root). Throws Error kBadInput: missing, no index, columns of other lengths, category codes out of range.
 AnnTable read_ann_table(const hdf5::Group& parent, const std::string& name);
 
 /// Writes parent/name as dataframe 0.2.0.

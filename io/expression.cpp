@@ -56,6 +56,7 @@ ExpressionMatrix select_rows(const ExpressionMatrix& matrix, std::span<const std
   selected.gene_ids = matrix.gene_ids;
   selected.indptr.push_back(0);
   for (const std::size_t row : rows) {
+    if (!matrix.totals.empty()) selected.totals.push_back(matrix.totals.at(row));
     const auto begin = matrix.indptr.at(row), end = matrix.indptr.at(row + 1);
     selected.indices.insert(selected.indices.end(), matrix.indices.begin() + begin, matrix.indices.begin() + end);
     selected.values.insert(selected.values.end(), matrix.values.begin() + begin, matrix.values.begin() + end);
@@ -68,6 +69,7 @@ ExpressionMatrix select_columns(const ExpressionMatrix& matrix, std::span<const 
   constexpr std::int32_t kDropped = -1;
   ExpressionMatrix selected;
   selected.rows = matrix.rows;
+  selected.totals = matrix.totals;
   std::vector<std::int32_t> new_column(keep.size(), kDropped);
   for (std::size_t column = 0; column < keep.size(); ++column) {
     if (keep[column] == 0) continue;

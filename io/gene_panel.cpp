@@ -4,6 +4,7 @@
 #include <cmath>
 #include <functional>
 #include <unordered_map>
+#include <utility>
 
 #include "core/error.h"
 
@@ -75,9 +76,19 @@ struct Match {
   std::string by, hint;
 };
 
-Match choose_match(const ExpressionMatrix& counts, std::span<const std::string> panel) {
+/// "GRCh38_" of "GRCh38_ACTB", as references of two species name all their genes; empty if the names do not share one.
+std::string reference_prefix(std::span<const std::string> names) {
+  if (names.size() < 2) return "";
+  const std::string prefix = names.front().substr(0, names.front().find_last_of('_') + 1);
+  const bool shared =
+      std::ranges::all_of(names, [&](const std::string& name) { return name.starts_with(prefix) && name != prefix; });
+  return shared ? prefix : "";
+}
+
+Match choose_match(std::span<const std::string> symbols, std::span<const std::string> gene_ids,
+                   std::span<const std::string> panel) {
   const Key exact = [](std::string_view name) { return std::string(name); };
-  Match match{match_columns(counts.genes, panel, exact), "symbol", ""};
+  Match match{match_columns(symbols, panel, exact), "symbol", ""};
   double best = fraction_of(match.columns, panel.size());
   const auto try_names = [&](std::span<const std::string> names, const Key& key, std::string_view by) {
     std::vector<std::int32_t> columns = match_columns(names, panel, key);
@@ -87,43 +98,49 @@ Match choose_match(const ExpressionMatrix& counts, std::span<const std::string> 
     match.columns = std::move(columns);
     match.by = by;
   };
-  const bool file_has_ids = mostly(counts.genes, is_ensembl);
+  const bool file_has_ids = mostly(symbols, is_ensembl);
   if (mostly(panel, is_ensembl)) {
-    try_names(counts.gene_ids.empty() ? counts.genes : counts.gene_ids, without_version, "Ensembl id");
-    if (best < kPoor && !file_has_ids && counts.gene_ids.empty())
+    try_names(gene_ids.empty() ? symbols : gene_ids, without_version, "Ensembl id");
+    if (best < kPoor && !file_has_ids && gene_ids.empty())
       match.hint = "the model's panel lists Ensembl ids, the file symbols";
     return match;
   }
   if (best >= kPoor) return match;
   if (file_has_ids) {
     match.hint = fmt::format("the file names its genes by Ensembl id ({}), the model's panel by symbol ({})",
-                             counts.genes.front(), panel.front());
+                             symbols.front(), panel.front());
     return match;
   }
   const auto first_of = [](std::span<const std::string> names, bool (*predicate)(const std::string&)) {
     return *std::ranges::find_if(names, predicate);
   };
-  if (mostly(counts.genes, looks_like_rodent) && mostly(panel, looks_like_human)) {
+  if (mostly(symbols, looks_like_rodent) && mostly(panel, looks_like_human)) {
     match.hint = fmt::format("the file's symbols look like mouse ({}), the model's panel like human ({})",
-                             first_of(counts.genes, looks_like_rodent), first_of(panel, looks_like_human));
+                             first_of(symbols, looks_like_rodent), first_of(panel, looks_like_human));
     return match;
   }
-  if (mostly(counts.genes, looks_like_human) && mostly(panel, looks_like_rodent)) {
+  if (mostly(symbols, looks_like_human) && mostly(panel, looks_like_rodent)) {
     match.hint = fmt::format("the file's symbols look like human ({}), the model's panel like mouse ({})",
-                             first_of(counts.genes, looks_like_human), first_of(panel, looks_like_rodent));
+                             first_of(symbols, looks_like_human), first_of(panel, looks_like_rodent));
     return match;
   }
-  try_names(counts.genes, to_upper, "symbol ignoring case");
+  try_names(symbols, to_upper, "symbol ignoring case");
+  if (const std::string prefix = reference_prefix(symbols); best < kPoor && !prefix.empty()) {
+    try_names(
+        symbols,
+        [&](std::string_view name) { return std::string(name.substr(name.starts_with(prefix) ? prefix.size() : 0)); },
+        "symbol after " + prefix);
+  }
   return match;
 }
 
 }  // namespace
 
-double PanelExpression::matched_fraction() const {
+double PanelMatch::matched_fraction() const {
   return genes.empty() ? 1.0 : static_cast<double>(matched()) / static_cast<double>(genes.size());
 }
 
-void PanelExpression::require_matched(double fraction_min, std::string_view file) const {
+void PanelMatch::require_matched(double fraction_min, std::string_view file) const {
   if (matched_fraction() >= fraction_min) return;
   throw Error(ErrorCode::kBadInput,
               "{}: {} of {} genes of the model's panel match ({:.1f} %); at least {:.0f} % are needed: {}", file,
@@ -131,45 +148,90 @@ void PanelExpression::require_matched(double fraction_min, std::string_view file
               hint.empty() ? "is this another tissue or species, or another gene naming?" : hint);
 }
 
-PanelExpression match_panel(const SpotTable& spots, std::span<const std::string> panel) {
-  const ExpressionMatrix& counts = spots.counts;
-  Match match = choose_match(counts, panel);
-  PanelExpression result;
-  result.spots = counts.rows;
-  result.genes.assign(panel.begin(), panel.end());
-  result.matched_by = std::move(match.by);
-  result.hint = std::move(match.hint);
+PanelMatch match_genes(std::span<const std::string> symbols, std::span<const std::string> gene_ids,
+                       std::span<const std::string> panel) {
+  Match match = choose_match(symbols, gene_ids, panel);
+  PanelMatch result{.genes = {panel.begin(), panel.end()},
+                    .columns = std::move(match.columns),
+                    .missing = {},
+                    .matched_by = std::move(match.by),
+                    .hint = std::move(match.hint)};
   std::vector<std::uint8_t> found(panel.size(), 0);
-  for (const std::int32_t position : match.columns) {
+  for (const std::int32_t position : result.columns) {
     if (position != kNoMatch) found[static_cast<std::size_t>(position)] = 1;
   }
   for (std::size_t i = 0; i < panel.size(); ++i) {
     if (found[i] == 0) result.missing.push_back(panel[i]);
   }
+  return result;
+}
 
+GeneFilter panel_filter(std::span<const std::string> panel) {
+  return [panel](std::span<const std::string> genes, std::span<const std::string> ids) {
+    const PanelMatch match = match_genes(genes, ids, panel);
+    std::vector<std::uint8_t> keep(genes.size());
+    std::ranges::transform(match.columns, keep.begin(), [](std::int32_t position) { return position != kNoMatch; });
+    // How names match otherwise also depends on those that do not.
+    const bool by_name_alone = match.matched_by == "symbol" || match.matched_by == "Ensembl id";
+    if (match.matched_fraction() < kPoor || !by_name_alone) std::ranges::fill(keep, std::uint8_t{1});
+    return keep;
+  };
+}
+
+std::vector<double> spot_totals(const SpotTable& spots) {
+  const ExpressionMatrix& counts = spots.counts;
+  if (!counts.totals.empty()) return counts.totals;
+  std::vector<double> totals(counts.rows, 0.0);
+  for (std::size_t row = 0; row < counts.rows; ++row) {
+    for (auto i = counts.indptr[row]; i < counts.indptr[row + 1]; ++i) {
+      const double value = counts.values[static_cast<std::size_t>(i)];
+      totals[row] += spots.log_normalized ? std::expm1(value) : value;
+    }
+  }
+  return totals;
+}
+
+PanelRows::PanelRows(const SpotTable& spots, const PanelMatch& match)
+    : spots_(spots), match_(match), totals_(spot_totals(spots)), sums_(match.genes.size(), 0.0) {}
+
+std::span<const PanelRows::Entry> PanelRows::spot(std::size_t spot) {
+  const ExpressionMatrix& counts = spots_.counts;
+  entries_.clear();
+  for (auto i = counts.indptr[spot]; i < counts.indptr[spot + 1]; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    const std::int32_t gene = match_.columns[static_cast<std::size_t>(counts.indices[at])];
+    const double stored = counts.values[at];
+    // Genes can be added up on the linear scale only.
+    const double value = spots_.log_normalized ? std::expm1(stored) : stored;
+    if (gene == kNoMatch || value == 0) continue;
+    double& sum = sums_[static_cast<std::size_t>(gene)];
+    if (sum == 0) entries_.push_back({gene, 0});
+    sum += value;
+  }
+  for (Entry& entry : entries_) entry.value = std::exchange(sums_[static_cast<std::size_t>(entry.gene)], 0.0);
+  std::ranges::sort(entries_, {}, &Entry::gene);
+  return entries_;
+}
+
+float PanelRows::log_value(double value, double total) const {
+  return static_cast<float>(std::log1p(value * (spots_.log_normalized ? 1.0 : kCountsPer / total)));
+}
+
+PanelExpression match_panel(const SpotTable& spots, std::span<const std::string> panel) {
+  const ExpressionMatrix& counts = spots.counts;
+  PanelExpression result{match_genes(counts.genes, counts.gene_ids, panel), counts.rows, {}, {}, {}};
+  PanelRows rows(spots, result);
   result.totals.resize(counts.rows);
   result.values.assign(counts.rows * panel.size(), 0.0f);
   if (!spots.log_normalized) result.counts.assign(result.values.size(), 0.0f);
-  std::vector<double> sums(panel.size());
   for (std::size_t row = 0; row < counts.rows; ++row) {
-    std::ranges::fill(sums, 0.0);
-    double total = 0;
-    for (auto i = counts.indptr[row]; i < counts.indptr[row + 1]; ++i) {
-      const auto at = static_cast<std::size_t>(i);
-      // Genes can be added up on the linear scale only.
-      const double value =
-          spots.log_normalized ? std::expm1(static_cast<double>(counts.values[at])) : counts.values[at];
-      total += value;
-      const std::int32_t position = match.columns[static_cast<std::size_t>(counts.indices[at])];
-      if (position != kNoMatch) sums[static_cast<std::size_t>(position)] += value;
-    }
+    const double total = rows.total(row);
     result.totals[row] = static_cast<float>(total);
     if (total <= 0) continue;
-    const double scale = spots.log_normalized ? 1.0 : kCountsPer / total;
-    for (std::size_t gene = 0; gene < panel.size(); ++gene) {
-      const std::size_t at = row * panel.size() + gene;
-      result.values[at] = static_cast<float>(std::log1p(sums[gene] * scale));
-      if (!spots.log_normalized) result.counts[at] = static_cast<float>(sums[gene]);
+    for (const PanelRows::Entry& entry : rows.spot(row)) {
+      const std::size_t at = row * panel.size() + static_cast<std::size_t>(entry.gene);
+      result.values[at] = rows.log_value(entry.value, total);
+      if (!spots.log_normalized) result.counts[at] = static_cast<float>(entry.value);
     }
   }
   return result;

@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "core/error.h"
 #include "io/anndata.h"
@@ -17,6 +19,41 @@ constexpr double kVisiumPitchUm = 100;
 bool are_counts(const ExpressionMatrix& matrix) {
   return !matrix.values.empty() &&
          std::ranges::all_of(matrix.values, [](float value) { return value >= 0 && value == std::floor(value); });
+}
+
+/// HEST's metadata/<id>.json of st/<id>.h5ad (formats.md 3.6); null where there is none.
+nlohmann::json hest_metadata(const fs::path& path, std::string& file) {
+  if (path.parent_path().filename() != "st") return nullptr;
+  std::string id = path.filename().string();
+  id = id.substr(0, id.find(".h5ad"));
+  const fs::path metadata = path.parent_path().parent_path() / "metadata" / (id + ".json");
+  std::ifstream stream(metadata);
+  if (!stream) return nullptr;
+  file = metadata.string();
+  nlohmann::json parsed = nlohmann::json::parse(stream, nullptr, false);
+  if (!parsed.is_object()) throw Error(ErrorCode::kBadInput, "{}: is not a JSON object", file);
+  return parsed;
+}
+
+/// What HEST states about a section's image. Its spot_diameter and inter_spot_dist are µm.
+void take_hest_metadata(SpotTable& table, const fs::path& path) {
+  std::string file;
+  const nlohmann::json metadata = hest_metadata(path, file);
+  if (metadata.is_null()) return;
+  const auto number = [&](const char* key) -> std::optional<double> {
+    const auto found = metadata.find(key);
+    if (found == metadata.end() || found->is_null()) return std::nullopt;
+    if (!found->is_number() || !(found->get<double>() > 0)) {
+      throw Error(ErrorCode::kBadInput, "{}: {} is {}, expected a number above 0", file, key, found->dump());
+    }
+    return found->get<double>();
+  };
+  table.mpp = number("pixel_size_um_estimated");
+  const auto width = number("fullres_px_width") ? number("fullres_px_width") : number("fullres_width");
+  const auto height = number("fullres_px_height") ? number("fullres_px_height") : number("fullres_height");
+  if (width && height && std::max(*width, *height) < 1e9) {
+    table.image_size = {static_cast<std::int64_t>(*width), static_cast<std::int64_t>(*height)};
+  }
 }
 
 /// X if it holds whole numbers, else another matrix of the file that does, else X.
@@ -169,7 +206,8 @@ SpotTable read_h5ad_spots(const fs::path& path) {
   table.barcodes = pick(data.obs.index, rows);
   table.x = pick(centres.x, rows);
   table.y = pick(centres.y, rows);
-  table.counts = select_rows(data.x, rows);
+  table.counts = rows.size() == data.x.rows ? std::move(data.x) : select_rows(data.x, rows);
+  take_hest_metadata(table, path);
   return table;
 }
 

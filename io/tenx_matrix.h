@@ -15,11 +15,17 @@ struct TenxMatrix {
   ExpressionMatrix counts;  ///< row i belongs to barcodes[i]
 };
 
-/// HDF5 of Cell Ranger ≥ 3 (/matrix) or older (one genome's group). Throws Error kBadInput.
-TenxMatrix read_tenx_h5(const std::filesystem::path& path);
+/// The files of a matrix in MatrixMarket form, each plain or .gz.
+struct MtxFiles {
+  std::filesystem::path matrix, barcodes, features;
+};
 
-/// Folder with matrix.mtx, barcodes.tsv and features.tsv (genes.tsv before version 3), each plain or
-/// .gz. Throws Error kBadInput.
-TenxMatrix read_tenx_mtx(const std::filesystem::path& folder);
+/// HDF5 of Cell Ranger ≥ 3 (/matrix) or older (one genome's group). `keep`: genes to keep; empty: all. Throws Error
+/// kBadInput: damaged, names, shape and arrays that do not fit, a barcode twice, negative counts or such that are not
+/// finite, a matrix of probes.
+TenxMatrix read_tenx_h5(const std::filesystem::path& path, const GeneFilter& keep = {});
+
+/// matrix.mtx, barcodes.tsv and features.tsv (genes.tsv before version 3). Throws Error kBadInput, as read_tenx_h5().
+TenxMatrix read_tenx_mtx(const MtxFiles& files, const GeneFilter& keep = {});
 
 }  // namespace vtissue::io

@@ -72,6 +72,29 @@ TEST(GenePanel, CaseIsIgnoredOnlyWhereItHelps) {
   EXPECT_THAT(exact.missing, ElementsAre("C1orf112"));
 }
 
+TEST(GenePanel, PrefixesOfAReferenceAreTakenOff) {
+  const std::vector<std::string> panel{"PMEL", "CD8A"};
+  const auto result = match_panel(spots_of({"GRCh38_PMEL", "GRCh38_ACTB", "GRCh38_CD8A"}), panel);
+  EXPECT_THAT(result.counts, ElementsAre(1, 3, 0, 0));
+  EXPECT_EQ(result.matched_by, "symbol after GRCh38_");
+}
+
+TEST(GenePanel, AFilteredTableGivesTheSameExpression) {
+  const std::vector<std::string> panel{"CD8A", "PMEL"};
+  const SpotTable whole = spots_of({"PMEL", "MLANA", "CD8A", "PMEL"});
+  const auto keep = panel_filter(panel)(whole.counts.genes, {});
+  EXPECT_THAT(keep, ElementsAre(1, 0, 1, 1));
+  SpotTable filtered = whole;
+  filtered.counts = select_columns(whole.counts, keep);
+  filtered.counts.totals = spot_totals(whole);
+  const auto a = match_panel(whole, panel), b = match_panel(filtered, panel);
+  EXPECT_EQ(a.values, b.values);
+  EXPECT_EQ(a.counts, b.counts);
+  EXPECT_EQ(a.totals, b.totals);
+  // Where little matches, all are kept, so that the likely cause can still be told.
+  EXPECT_THAT(panel_filter(panel)(std::vector<std::string>{"Pmel", "Cd8a"}, {}), ElementsAre(1, 1));
+}
+
 TEST(GenePanel, MouseIsNotTakenForHuman) {
   const std::vector<std::string> panel{"ACTB", "CD3E", "PMEL", "COL1A1"};
   const auto result = match_panel(spots_of({"Actb", "Cd3e", "Pmel", "Col1a1"}), panel);

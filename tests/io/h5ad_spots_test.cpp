@@ -143,6 +143,41 @@ TEST(H5adSpots, KindsOfValuesAreTold) {
   EXPECT_THAT(error.what(), HasSubstr("negative values (down to -0.5)"));
 }
 
+TEST(H5adSpots, CountsOfVersion06AreInRaw) {
+  const SpotTable table = read_h5ad_spots(std::filesystem::path(VTISSUE_TEST_DATA) / "spatial" / "anndata_0.6.h5ad");
+  EXPECT_THAT(table.barcodes, ElementsAre("AAAC-1", "CCCG-1", "TTTA-1"));  // in_tissue of the third is 0
+  EXPECT_THAT(table.counts.genes, ElementsAre("PMEL", "CD8A", "KRT5", "ACTB"));
+  EXPECT_THAT(table.x, ElementsAre(10.5, 30, 70));
+  EXPECT_FALSE(table.log_normalized);
+}
+
+TEST(H5adSpots, HestsMetadataTellScaleAndImage) {
+  const TemporaryFolder folder;
+  std::filesystem::create_directories(folder / "st");
+  write_h5ad(folder / "st/TENX1.h5ad", example());
+  EXPECT_FALSE(read_h5ad_spots(folder / "st/TENX1.h5ad").mpp);
+  const auto metadata = folder / "metadata/TENX1.json";
+  write_text(metadata, R"({"pixel_size_um_embedded": 0.9, "pixel_size_um_estimated": 0.2738, "fullres_px_width": 21571,
+                           "fullres_px_height": 24240, "st_technology": "Visium", "inter_spot_dist": null})");
+  const SpotTable table = read_h5ad_spots(folder / "st/TENX1.h5ad");
+  EXPECT_EQ(table.mpp, 0.2738);
+  EXPECT_EQ(table.image_size, (Size<Level0Px>{21571, 24240}));
+  write_text(metadata, R"({"pixel_size_um_estimated": "0.27"})");
+  EXPECT_THAT(error_of([&] { read_h5ad_spots(folder / "st/TENX1.h5ad"); }).what(),
+              HasSubstr("TENX1.json: pixel_size_um_estimated is \"0.27\""));
+  write_text(metadata, "[");
+  EXPECT_THAT(error_of([&] { read_h5ad_spots(folder / "st/TENX1.h5ad"); }).what(), HasSubstr("is not a JSON object"));
+}
+
+TEST(H5adSpots, CellxgenesNameOfThePositionsIsRead) {
+  const TemporaryFolder folder;
+  write_h5ad(folder / "spots.h5ad", example());
+  const hid_t file = H5Fopen((folder / "spots.h5ad").c_str(), H5F_ACC_RDWR, H5P_DEFAULT);
+  EXPECT_GE(H5Lmove(file, "obsm/spatial", file, "obsm/X_spatial", H5P_DEFAULT, H5P_DEFAULT), 0);
+  H5Fclose(file);
+  EXPECT_THAT(read_h5ad_spots(folder / "spots.h5ad").x, ElementsAre(0, 10, 0, 10));
+}
+
 TEST(H5adSpots, SeveralSectionsAreRefused) {
   AnnData data = example();
   data.numbers = {{"spatial/left/scalefactors/spot_diameter_fullres", 5},

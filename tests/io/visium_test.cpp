@@ -155,7 +155,10 @@ INSTANTIATE_TEST_SUITE_P(
                     Defect{"NotANumber", "AAA-1,1,0,0,20,x\n", "expected a barcode and five numbers"},
                     Defect{"InTissue2", "AAA-1,2,0,0,20,20\n", "in_tissue is 2"},
                     Defect{"Twice", std::string(kPositions) + "AAA-1,1,0,6,1,1\n",
-                           "line 6: barcode AAA-1 is in line 2"},
+                           "barcode AAA-1 is there twice, as spot 2 and spot 6"},
+                    Defect{"NaN", "AAA-1,1,0,0,20,nan\n", "position (nan, 20) is out of range"},
+                    Defect{"HalfARow", "AAA-1,1,0.5,0,20,20\n", "array position (0.5, 0) is out of range"},
+                    Defect{"Binary", std::string("PK\3\4 5\0\x91", 8), "line 1: has 1 columns"},
                     Defect{"OtherSample", "ZZZ-1,1,0,0,20,20\n", "4 of 4 barcodes of the matrix have no position"},
                     Defect{"NoTissue", "AAA-1,0,0,0,1,1\nBBB-1,0,0,2,1,2\nCCC-1,0,0,4,1,3\nDDD-1,0,1,1,1,4\n",
                            "no spot is in tissue"}),
@@ -173,10 +176,110 @@ TEST(Visium, RefusesFoldersThatLackSomething) {
               HasSubstr("scalefactors_json.json: is not a JSON object"));
 }
 
-TEST(Visium, RefusesVisiumHdByName) {
+TEST(Visium, TheHeaderNamesTheColumns) {
   const TemporaryFolder folder;
-  write_text(folder / "spatial/tissue_positions.parquet", "PAR1");
-  EXPECT_THAT(error_of([&] { read_visium(folder.path()); }).what(), HasSubstr("Visium HD"));
+  write_mtx(folder.path(), false);
+  write_spatial(folder.path(), "tissue_positions.csv",
+                "barcode,in_tissue,array_row,array_col,pxl_col_in_fullres,pxl_row_in_fullres\n"
+                "CCC-1,1,0,4,340,20.5\nAAA-1,1,0,0,100,20.5\nBBB-1,1,0,2,220,20.5\nDDD-1,1,1,1,160,-124.5\n");
+  expect_example(read_visium(folder.path()));
+}
+
+TEST(Visium, ReadsFilesBesideEachOtherAsGeoHasThem) {
+  const TemporaryFolder folder;
+  write_mtx(folder / "made", true);
+  write_spatial(folder / "made", "tissue_positions_list.csv", kPositions);
+  for (const char* name : {"barcodes.tsv.gz", "features.tsv.gz", "matrix.mtx.gz"}) {
+    std::filesystem::rename(folder / "made/filtered_feature_bc_matrix" / name,
+                            folder.path() / ("GSM1_A1_" + std::string(name)));
+  }
+  write_gzip(folder / "GSM1_A1_tissue_positions_list.csv.gz", kPositions);
+  write_gzip(folder / "GSM1_A1-scalefactors_json.json.gz", R"({"spot_diameter_fullres": 78.5})");
+  std::filesystem::remove_all(folder / "made");
+  expect_example(read_visium(folder.path()));
+  EXPECT_EQ(visium_files(folder.path()).size(), 5u);
+}
+
+TEST(Visium, TheRawMatrixServesWhereTheFilteredOneIsMissing) {
+  const TemporaryFolder folder;
+  write_h5(folder / "raw_feature_bc_matrix.h5", false);
+  write_spatial(folder.path(), "tissue_positions.csv", kPositions);
+  expect_example(read_visium(folder.path()));
+}
+
+/// Bins of 8 µm with the positions of tests/data/spatial, all 90 in the matrix, one count of gene bin % 3 each.
+void write_hd(const std::filesystem::path& outs, const std::string& positions) {
+  const auto bins = outs / "binned_outputs/square_008um";
+  std::filesystem::create_directories(bins / "spatial");
+  const auto source = std::filesystem::path(VTISSUE_TEST_DATA) / "spatial" / positions;
+  std::filesystem::copy_file(source, bins / "spatial/tissue_positions.parquet");
+  write_text(bins / "spatial/scalefactors_json.json",
+             R"({"spot_diameter_fullres": 30.0, "bin_size_um": 8.0, "microns_per_pixel": 0.2667})");
+  hdf5::File file = hdf5::File::create(bins / "filtered_feature_bc_matrix.h5");
+  hdf5::Group root = file.root();
+  hdf5::Group group = root.create_group("matrix");
+  std::vector<std::string> barcodes;
+  std::vector<std::int64_t> indices, indptr{0};
+  for (std::int64_t i = 89; i >= 0; --i) {
+    barcodes.push_back(fmt::format("s_008um_{:05}_{:05}-1", i / 15, i % 15));
+    indices.push_back(i % 3);
+    indptr.push_back(90 - i);
+  }
+  const auto vector = [](std::size_t n) { return std::array<std::uint64_t, 1>{n}; };
+  group.write_strings("barcodes", barcodes);
+  hdf5::Group features = group.create_group("features");
+  features.write_strings("name", std::vector<std::string>{"PMEL", "CD3E", "TBCE"});
+  features.write_strings("id", std::vector<std::string>{"ENSG01", "ENSG02", "ENSG03"});
+  group.write<std::int64_t>("data", vector(90), std::vector<std::int64_t>(90, 1));
+  group.write<std::int64_t>("indices", vector(90), indices);
+  group.write<std::int64_t>("indptr", vector(91), indptr);
+  group.write<std::int32_t>("shape", vector(2), std::vector<std::int32_t>{3, 90});
+  file.close();
+}
+
+TEST(Visium, ReadsTheBinsOfVisiumHd) {
+  const TemporaryFolder folder;
+  write_hd(folder / "outs", "polars_zstd.parquet");
+  for (const char* given : {"outs", "", "outs/binned_outputs", "outs/binned_outputs/square_008um"}) {
+    const SpotTable table = read_visium(folder / given);
+    EXPECT_EQ(table.source, "visium-hd");
+    EXPECT_EQ(table.barcodes.size(), 88u);  // two are off the tissue
+    EXPECT_EQ(table.barcodes.front(), "s_008um_00005_00014-1");
+    EXPECT_EQ(table.x.front(), 1420.5);
+    EXPECT_EQ(table.y.front(), 650.25);
+    EXPECT_EQ(table.pitch_px, 30.0);
+    EXPECT_EQ(table.pitch_um, 8.0);
+    EXPECT_EQ(table.spot_diameter_px, 30.0);
+    EXPECT_EQ(table.mpp, 0.2667);
+  }
+  EXPECT_THAT(visium_files(folder.path()),
+              testing::Contains("outs/binned_outputs/square_008um/spatial/tissue_positions.parquet"));
+  EXPECT_THAT(error_of([&] { read_visium(folder.path(), {.bin_um = 16}); }).what(),
+              HasSubstr("has no bins of 16 µm (it has: square_008um)"));
+  std::filesystem::create_directories(folder / "cells/segmented_outputs");
+  EXPECT_THAT(error_of([&] { read_visium(folder / "cells"); }).what(), HasSubstr("has cells (segmented_outputs)"));
+}
+
+TEST(Visium, AGeneFilterKeepsTheTotals) {
+  const TemporaryFolder folder;
+  for (const bool h5 : {false, true}) {
+    const auto outs = folder / (h5 ? "h5" : "mtx");
+    if (h5) write_h5(outs / "filtered_feature_bc_matrix.h5", false);
+    if (!h5) write_mtx(outs, true);
+    write_spatial(outs, "tissue_positions.csv", kPositions);
+    const SpotTable table =
+        read_visium(outs, {.keep = [](std::span<const std::string> genes, std::span<const std::string> ids) {
+                      EXPECT_THAT(genes, ElementsAre("PMEL", "TBCE", "TBCE"));
+                      EXPECT_THAT(ids, ElementsAre("ENSG01", "ENSG03", "ENSG04"));
+                      return std::vector<std::uint8_t>{0, 0, 1};
+                    }});
+    EXPECT_THAT(table.counts.genes, ElementsAre("TBCE"));
+    EXPECT_THAT(table.counts.gene_ids, ElementsAre("ENSG04"));
+    EXPECT_THAT(table.counts.indptr, ElementsAre(0, 1, 1, 1, 1));
+    EXPECT_THAT(table.counts.values, ElementsAre(7));
+    // Antibodies do not count.
+    EXPECT_THAT(table.counts.totals, ElementsAre(10, 4, 1, 0));
+  }
 }
 
 TEST(Visium, RefusesDamagedMatrices) {
@@ -188,13 +291,20 @@ TEST(Visium, RefusesDamagedMatrices) {
     return std::string(error_of([&] { read_visium(folder.path()); }).what());
   };
   const std::string head = "%%MatrixMarket matrix coordinate integer general\n";
+  EXPECT_THAT(message_of(""), HasSubstr("matrix.mtx: is empty"));
   EXPECT_THAT(message_of("1 2 3\n"), HasSubstr("not a MatrixMarket"));
+  EXPECT_THAT(message_of(head + "4 4 1\n1.5 1 1\n"), HasSubstr("is not a whole number"));
+  EXPECT_THAT(message_of(head + "4 4 1\n1 1 nan\n"), HasSubstr("count nan"));
+  EXPECT_THAT(message_of(head + "99999999999 4 1\n1 1 1\n"),
+              HasSubstr("features and 4 barcodes, but the tables beside"));
   EXPECT_THAT(message_of(head + "5 4 1\n1 1 1\n"),
               HasSubstr("5 features and 4 barcodes, but the tables beside have 4 and 4"));
   EXPECT_THAT(message_of(head + "4 4 2\n1 1 1\n"), HasSubstr("1 entries, the head says 2"));
   EXPECT_THAT(message_of(head + "4 4 1\n5 1 1\n"), HasSubstr("out of range"));
   EXPECT_THAT(message_of(head + "4 4 1\n1 1 -1\n"), HasSubstr("count -1"));
   EXPECT_THAT(message_of(head + "4 4 1\n1 1\n"), HasSubstr("line 3: expected feature, barcode and count"));
+  write_text(folder / "filtered_feature_bc_matrix/barcodes.tsv", "AAA-1\nBBB-1\nAAA-1\nDDD-1\n");
+  EXPECT_THAT(error_of([&] { read_visium(folder.path()); }).what(), HasSubstr("barcode AAA-1 is there twice"));
 }
 
 TEST(VisiumRealData, Version1OfSpaceRanger) {
@@ -229,8 +339,8 @@ TEST(VisiumRealData, H5AndMtxHoldTheSame) {
 }
 
 TEST(VisiumRealData, SmallFixtures) {
-  for (const char* name :
-       {"visium/scanpy_fixtures/1.0.0", "visium/seurat_fixtures/visium", "visium/sfe_fixtures/sample01/outs"}) {
+  for (const char* name : {"visium/scanpy_fixtures/1.0.0", "visium/seurat_fixtures/visium",
+                           "visium/sfe_fixtures/sample01/outs", "visium/seurat_fixtures/visium_hd"}) {
     const auto folder = real_data(name);
     if (!folder) GTEST_SKIP() << "set VTISSUE_DATA to the folder with " << name;
     const SpotTable table = read_visium(*folder);
