@@ -72,8 +72,8 @@ ExpressionMatrix read_dense(const Dataset& dataset, std::size_t first_row, std::
   return matrix;
 }
 
-/// The three arrays of a compressed matrix, `major` rows of CSR or columns of CSC. indptr is read and its order checked,
-/// the others are read in blocks, since there may be a hundred million entries.
+/// The three arrays of a compressed matrix, `major` rows of CSR or columns of CSC. indptr is read and its order
+/// checked, the others are read in blocks, since there may be a hundred million entries.
 struct CompressedFile {
   Dataset data, indices;
   std::vector<std::int64_t> indptr;

@@ -203,12 +203,15 @@ void Dataset::require_numbers() const {
 }
 
 void Dataset::require_plausible() const {
-  // Compression gains at most a factor of 1032 with deflate; a header that claims far more is lying.
-  constexpr std::uint64_t kBestCompression = 4096;
-  const std::uint64_t most = place_.file_bytes * kBestCompression + (1 << 20);
+  const ApiLock lock;
+  // Compression gains at most a factor of 1032 with deflate; a header that claims far more is lying. What was never
+  // written takes no room and is read as fill values.
+  constexpr std::uint64_t kBestCompression = 1100;
+  const std::uint64_t stored = H5Dget_storage_size(id());
+  const std::uint64_t most = std::min(stored, place_.file_bytes) * kBestCompression + (1 << 20);
   if (product(std::array{elements(), element_bytes_}) > most) {
-    place_.fail(fmt::format("claims {} elements of {} bytes, more than a file of {} bytes can hold", elements(),
-                            element_bytes_, place_.file_bytes));
+    place_.fail(fmt::format("claims {} elements of {} bytes, more than the {} bytes it has in a file of {} can hold",
+                            elements(), element_bytes_, stored, place_.file_bytes));
   }
 }
 
@@ -429,6 +432,16 @@ File File::create(const fs::path& path) {
     place.fail_with_reason("cannot be created");
   }
   return {std::move(handle), path, std::move(place), true};
+}
+
+File File::append(const fs::path& path) {
+  const ApiLock lock;
+  Place place{path.string(), "", ErrorCode::kOutput};
+  const Handle access = file_access_list();
+  H5Pset_fclose_degree(access.get(), H5F_CLOSE_STRONG);
+  Handle handle(H5Fopen(path.c_str(), H5F_ACC_RDWR, access.get()), H5Fclose);
+  if (!handle) place.fail_with_reason("cannot be opened to add to it");
+  return {std::move(handle), path, std::move(place), false};
 }
 
 Group File::root() const {

@@ -190,6 +190,8 @@ class File {
   static File open(const std::filesystem::path& path, const std::filesystem::path& shown_as = {});
   /// Replaces what is there. Throws Error kOutput.
   static File create(const std::filesystem::path& path);
+  /// Opens a finished file to add to it. Throws Error kOutput.
+  static File append(const std::filesystem::path& path);
   /// A created file that was not close()d is removed.
   ~File();
   File(File&& other) noexcept;

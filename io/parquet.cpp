@@ -15,13 +15,13 @@ namespace fs = std::filesystem;
 
 namespace {
 
-using Type = ThriftReader::Type;
+using HeaderType = ThriftReader::Type;
 
-constexpr std::string_view kMagic = "PAR1", kEncryptedMagic = "PARE";
-constexpr std::int64_t kMostRows = 16'000'000;  // the 2 µm bins of Visium HD are 3350 x 3350
-constexpr std::uint64_t kLargestFooter = 64 << 20;
+constexpr std::string_view kParquetMagic = "PAR1", kEncryptedParquetMagic = "PARE";
+constexpr std::int64_t kMostParquetRows = 16'000'000;  // the 2 µm bins of Visium HD are 3350 x 3350
+constexpr std::uint64_t kLargestParquetFooter = 64 << 20;
 
-std::string tail_of(std::ifstream& stream, std::uint64_t from_end) {
+std::string parquet_tail(std::ifstream& stream, std::uint64_t from_end) {
   std::string text(4, '\0');
   stream.seekg(-static_cast<std::streamoff>(from_end), std::ios::end);
   stream.read(text.data(), 4);
@@ -35,7 +35,7 @@ bool is_parquet(const fs::path& path) {
   std::ifstream stream(path, std::ios::binary);
   if (!stream.read(head.data(), head.size())) return false;
   const std::string_view magic(head.data(), head.size());
-  return magic == kMagic || magic == kEncryptedMagic;
+  return magic == kParquetMagic || magic == kEncryptedParquetMagic;
 }
 
 void ParquetFile::fail(const std::string& what) const {
@@ -48,13 +48,13 @@ ParquetFile::ParquetFile(const fs::path& path) : path_(path) {
   file_bytes_ = fs::file_size(path, error);
   std::ifstream stream(path, std::ios::binary);
   if (!is_parquet(path)) fail("is not a Parquet file");
-  const std::string magic = file_bytes_ < 12 ? "" : tail_of(stream, 4);
-  if (magic == kEncryptedMagic) fail("is encrypted; write it again without encryption");
-  if (magic != kMagic) fail("is a Parquet file without its end; it may be cut off, copy it again");
-  const std::string length_text = tail_of(stream, 8);
+  const std::string magic = file_bytes_ < 12 ? "" : parquet_tail(stream, 4);
+  if (magic == kEncryptedParquetMagic) fail("is encrypted; write it again without encryption");
+  if (magic != kParquetMagic) fail("is a Parquet file without its end; it may be cut off, copy it again");
+  const std::string length_text = parquet_tail(stream, 8);
   std::uint32_t length = 0;
   std::memcpy(&length, length_text.data(), sizeof length);
-  if (length > file_bytes_ - 12 || length > kLargestFooter) {
+  if (length > file_bytes_ - 12 || length > kLargestParquetFooter) {
     fail(fmt::format("says that its footer has {} bytes, but the file has {}; it is damaged", length, file_bytes_));
   }
   std::vector<std::byte> footer(length);
@@ -76,12 +76,13 @@ void ParquetFile::read_footer(const std::vector<std::byte>& footer) {
     int repetition = 0;
   };
   std::vector<Element> schema;
-  reader.read_struct([&](int id, Type type) {
-    if (id == 2 && type == Type::kList) {
-      reader.read_list(Type::kStruct, [&] {
+  reader.read_struct([&](int id, HeaderType type) {
+    if (id == 2 && type == HeaderType::kList) {
+      reader.read_list(HeaderType::kStruct, [&] {
         Element element;
-        reader.read_struct([&](int member, Type member_type) {
-          if (member == 4 && member_type == Type::kBinary) return element.column.name = reader.read_string(), true;
+        reader.read_struct([&](int member, HeaderType member_type) {
+          if (member == 4 && member_type == HeaderType::kBinary)
+            return element.column.name = reader.read_string(), true;
           if (member == 1) return element.column.type = static_cast<int>(reader.read_integer(member_type)), true;
           if (member == 3) return element.repetition = static_cast<int>(reader.read_integer(member_type)), true;
           if (member == 5) return element.children = reader.read_integer(member_type), true;
@@ -107,15 +108,16 @@ void ParquetFile::read_footer(const std::vector<std::byte>& footer) {
       return true;
     }
     if (id == 3) return rows_ = reader.read_integer(type), true;
-    if (id == 4 && type == Type::kList) return reader.read_list(Type::kStruct, [&] { read_row_group(reader); }), true;
+    if (id == 4 && type == HeaderType::kList)
+      return reader.read_list(HeaderType::kStruct, [&] { read_row_group(reader); }), true;
     return false;
   });
-  if (rows_ < 0 || rows_ > kMostRows) throw std::runtime_error(fmt::format("it claims {} rows", rows_));
+  if (rows_ < 0 || rows_ > kMostParquetRows) throw std::runtime_error(fmt::format("it claims {} rows", rows_));
   std::int64_t rows = 0;
   for (const std::vector<Chunk>& group : groups_) {
     if (group.size() != columns_.size()) throw std::runtime_error("a group of rows has other columns than the schema");
     for (const Chunk& chunk : group) {
-      if (chunk.rows < 0 || chunk.rows > kMostRows || chunk.rows != group.front().rows) {
+      if (chunk.rows < 0 || chunk.rows > kMostParquetRows || chunk.rows != group.front().rows) {
         throw std::runtime_error("a group of rows has columns of different lengths");
       }
     }
@@ -130,10 +132,10 @@ void ParquetFile::read_footer(const std::vector<std::byte>& footer) {
 void ParquetFile::read_row_group(ThriftReader& reader) {
   std::vector<Chunk> chunks;
   std::int64_t rows = 0;
-  reader.read_struct([&](int id, Type type) {
+  reader.read_struct([&](int id, HeaderType type) {
     if (id == 3) return rows = reader.read_integer(type), true;
-    if (id != 1 || type != Type::kList) return false;
-    reader.read_list(Type::kStruct, [&] {
+    if (id != 1 || type != HeaderType::kList) return false;
+    reader.read_list(HeaderType::kStruct, [&] {
       const std::size_t column = chunks.size();
       read_chunk(reader, column, chunks.emplace_back());
     });
@@ -147,10 +149,10 @@ void ParquetFile::read_chunk(ThriftReader& reader, std::size_t column, Chunk& ch
   std::int64_t data = -1, dictionary = -1, bytes = -1;
   int type_there = -1;
   bool elsewhere = false;
-  reader.read_struct([&](int id, Type type) {
-    if (id == 1 && type == Type::kBinary) return elsewhere = !reader.read_string().empty(), true;
-    if (id != 3 || type != Type::kStruct) return false;
-    reader.read_struct([&](int member, Type member_type) {
+  reader.read_struct([&](int id, HeaderType type) {
+    if (id == 1 && type == HeaderType::kBinary) return elsewhere = !reader.read_string().empty(), true;
+    if (id != 3 || type != HeaderType::kStruct) return false;
+    reader.read_struct([&](int member, HeaderType member_type) {
       switch (member) {
         case 1:
           return type_there = static_cast<int>(reader.read_integer(member_type)), true;
@@ -213,7 +215,7 @@ std::vector<T> ParquetFile::read(const std::string& name) const {
       stream.seekg(static_cast<std::streamoff>(chunk.offset));
       stream.read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
       if (!stream) throw std::runtime_error("it cannot be read");
-      read_pages(bytes, column, chunk, values);
+      parquet::read_pages(bytes, column, chunk, values);
     }
   } catch (const std::runtime_error& defect) {
     const fs::path csv = fs::path(path_.filename()).replace_extension(".csv");

@@ -17,7 +17,7 @@
 
 static_assert(std::endian::native == std::endian::little, "Parquet is little-endian");
 
-namespace vtissue::io {
+namespace vtissue::io::parquet {
 namespace {
 
 // Numbers of parquet.thrift.
@@ -319,4 +319,4 @@ void read_pages(Bytes bytes, const ParquetFile::Column& column, const ParquetFil
   read_all(bytes, column, chunk, out);
 }
 
-}  // namespace vtissue::io
+}  // namespace vtissue::io::parquet

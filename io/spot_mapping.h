@@ -9,19 +9,22 @@
 #include <vector>
 
 #include "core/units.h"
+#include "io/alignment.h"
 #include "io/expression.h"
 
 namespace vtissue::io {
 
 /// How a tile takes its expression from the spots around it.
 enum class SpotMapping {
-  kNearest,     ///< the nearest spot that reaches the tile
-  kDistance,    ///< spots that reach the tile's circle, weights 1 - d / reach
-  kInterpolate  ///< inverse squared distance over the spots around, also between them
+  kAuto,         ///< kPool where at least two spots fit along a tile's side (bins of Visium HD), else kNearest
+  kNearest,      ///< the nearest spot that reaches the tile
+  kDistance,     ///< spots that reach the tile's circle, weights 1 - d / reach
+  kInterpolate,  ///< inverse squared distance over the spots around, also between them
+  kPool          ///< all spots whose centre is in the tile, whose counts are added up before they are normalised
 };
 
 std::string_view to_string(SpotMapping mapping);
-/// "nearest", "distance", "interpolate". Throws Error kUsage.
+/// "auto", "nearest", "distance", "interpolate", "pool". Throws Error kUsage.
 SpotMapping parse_spot_mapping(std::string_view name);
 
 /// Square tiles of one size on the slide.
@@ -33,7 +36,8 @@ struct TileSquares {
 struct SpotMappingOptions {
   SpotMapping mapping = SpotMapping::kNearest;
   /// Reach from a tile's centre, level-0 pixels, above 0. Default: kNearest the spot's radius and half a
-  /// tile; kDistance the spot's radius and half the tile's diagonal; kInterpolate 1.5 times the pitch.
+  /// tile; kDistance the spot's radius and half the tile's diagonal; kInterpolate 1.5 times the pitch; kPool the
+  /// tile's square.
   std::optional<double> max_distance_px;
 };
 
@@ -49,8 +53,14 @@ struct SpotWeights {
   std::int64_t spots_of(std::size_t tile) const { return indptr[tile + 1] - indptr[tile]; }
 };
 
-/// A spot's radius: half the stated diameter, else 55 of 100 µm of the pitch, else 0. Ties of kNearest
-/// go to the smaller index. Throws Error kBadInput if a reach cannot be told (one spot and no pitch).
+/// What kAuto stands for with these spots and tiles; others stay what they are.
+SpotMapping resolve_mapping(SpotMapping mapping, const SpotTable& spots, double tile_half_px);
+
+/// A spot's radius, level-0 pixels: half the stated diameter; else that of the array where it is known by its pitch
+/// (55 of 100 µm, Visium); else nothing, and only the centres count.
+std::optional<double> spot_radius(const SpotTable& spots);
+
+/// Ties of kNearest go to the smaller index. Throws Error kBadInput if a reach cannot be told (one spot and no pitch).
 SpotWeights map_spots(const SpotTable& spots, const TileSquares& tiles, const SpotMappingOptions& options);
 
 /// Weighted means of spot values [spots, width] for tiles [first, first + count): [count, width], zeros where there is
@@ -63,14 +73,18 @@ bool lies_on(Size<Level0Px> slide, double x, double y);
 
 /// How the spots lie on the slide.
 struct SpotPlacement {
-  std::size_t outside = 0;               ///< spots whose centre is not on the slide
-  std::optional<double> mpp_from_pitch;  ///< µm/px of level 0 that the array's pitch implies
+  std::size_t outside = 0;  ///< spots whose centre is not on the slide
+  std::size_t twice = 0;    ///< spots at another one's place
+  /// µm/px of level 0 that the file states or the array's pitch implies.
+  std::optional<double> mpp_from_pitch;
 };
 
-/// Throws Error kBadInput that names the numbers and the remedy if more than a quarter of the spots lie
-/// outside the slide, or the pitch implies another scale than `mpp` (by more than a fifth; not checked
-/// where either is unknown). `source`: the file or folder the spots come from.
+/// Throws Error kBadInput that names the numbers, what would make the spots fit (explain_misfit()) and the remedy if
+/// more than a quarter of the spots lie outside the slide, more than a tenth at another one's place (several sections
+/// in one table), if the table states another size of its image (by more than a hundredth), or if it states or its
+/// pitch implies another scale than `mpp` (by more than a fifth). Nothing is checked where a side is unknown. `source`:
+/// the file or folder the spots come from; `tissue` may be null.
 SpotPlacement check_placement(const SpotTable& spots, Size<Level0Px> slide, std::optional<double> mpp,
-                              std::string_view source);
+                              std::string_view source, const TissueMap* tissue = nullptr);
 
 }  // namespace vtissue::io

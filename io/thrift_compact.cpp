@@ -5,9 +5,9 @@
 namespace vtissue::io {
 namespace {
 
-constexpr int kDeepest = 32;
+constexpr int kDeepestHeader = 32;
 
-ThriftReader::Type type_of(unsigned code) {
+ThriftReader::Type thrift_type(unsigned code) {
   if (code > static_cast<unsigned>(ThriftReader::Type::kUuid)) throw std::runtime_error("unknown type in a header");
   return static_cast<ThriftReader::Type>(code);
 }
@@ -60,12 +60,12 @@ std::string ThriftReader::read_string() {
 }
 
 void ThriftReader::read_struct(const std::function<bool(int id, Type type)>& field) {
-  if (++depth_ > kDeepest) throw std::runtime_error("headers are nested too deeply");
+  if (++depth_ > kDeepestHeader) throw std::runtime_error("headers are nested too deeply");
   std::int64_t id = 0;
   for (;;) {
     const std::uint8_t head = byte();
     if (head == 0) break;
-    const Type type = type_of(head & 0x0fu);
+    const Type type = thrift_type(head & 0x0fu);
     if (type == Type::kStop) throw std::runtime_error("a header is damaged");
     id = (head >> 4) != 0 ? id + (head >> 4) : zigzag();
     if (id < 0 || id > 32767) throw std::runtime_error("a header is damaged");
@@ -77,7 +77,7 @@ void ThriftReader::read_struct(const std::function<bool(int id, Type type)>& fie
 void ThriftReader::read_list(Type element_type, const std::function<void()>& element) {
   const std::uint8_t head = byte();
   const std::uint64_t count = (head >> 4) == 15 ? varint() : head >> 4;
-  if (count > 0 && type_of(head & 0x0fu) != element_type) {
+  if (count > 0 && thrift_type(head & 0x0fu) != element_type) {
     throw std::runtime_error("a list in a header has another type");
   }
   // An element has a byte at least.
@@ -86,7 +86,7 @@ void ThriftReader::read_list(Type element_type, const std::function<void()>& ele
 }
 
 void ThriftReader::skip(Type type) {
-  if (++depth_ > kDeepest) throw std::runtime_error("headers are nested too deeply");
+  if (++depth_ > kDeepestHeader) throw std::runtime_error("headers are nested too deeply");
   // Booleans have their value in the type of a field, but a byte of their own in lists and maps.
   const auto skip_element = [&](Type element) {
     if (element == Type::kTrue || element == Type::kFalse) {
@@ -126,7 +126,7 @@ void ThriftReader::skip(Type type) {
       const std::uint8_t head = byte();
       const std::uint64_t count = (head >> 4) == 15 ? varint() : head >> 4;
       if (count > bytes_.size() - at_) throw std::runtime_error("a list in a header is cut off");
-      for (std::uint64_t i = 0; i < count; ++i) skip_element(type_of(head & 0x0fu));
+      for (std::uint64_t i = 0; i < count; ++i) skip_element(thrift_type(head & 0x0fu));
       break;
     }
     case Type::kMap: {
@@ -134,8 +134,8 @@ void ThriftReader::skip(Type type) {
       if (count > bytes_.size() - at_) throw std::runtime_error("a map in a header is cut off");
       const std::uint8_t types = count == 0 ? 0 : byte();
       for (std::uint64_t i = 0; i < count; ++i) {
-        skip_element(type_of(types >> 4));
-        skip_element(type_of(types & 0x0fu));
+        skip_element(thrift_type(types >> 4));
+        skip_element(thrift_type(types & 0x0fu));
       }
       break;
     }

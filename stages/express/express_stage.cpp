@@ -13,6 +13,8 @@
 namespace vtissue::stages {
 namespace {
 
+constexpr int kCheckPx = 1024;  // longest side of the picture on which spots and tissue are compared
+
 std::string digest_of(const std::vector<std::string>& genes) {
   Sha256 hash;
   for (const std::string& gene : genes) hash.update(gene + "\n");
@@ -41,7 +43,9 @@ nlohmann::json ExpressStage::settings() const {
   if (predictor_ != nullptr) return nlohmann::json::object();
   nlohmann::json settings = {{"mapping", io::to_string(options_.measured.mapping)},
                              {"max_distance_um", nullptr},
-                             {"min_matched_genes", options_.measured.min_matched_genes}};
+                             {"min_matched_genes", options_.measured.min_matched_genes},
+                             {"bin_um", options_.measured.bin_um},
+                             {"on_misalignment", options_.measured.refuse_misaligned ? "fail" : "warn"}};
   if (options_.measured.max_distance_um) settings["max_distance_um"] = *options_.measured.max_distance_um;
   return settings;
 }
@@ -76,20 +80,22 @@ void ExpressStage::preflight(const pipeline::Bindings& available_inputs) const {
   const auto tiles = available_inputs.find("tiles");
   if (files.any()) {
     files.require_one();
-    const io::SpotTable spots = files.read();
-    read_panel(spots, files, panel_, options_.measured);
+    const Measurement measurement = read_measurement(files, panel_, options_.measured);
+    const std::vector<double> totals = io::spot_totals(measurement.spots);
     if (tiles == available_inputs.end()) {
       const auto slide = available_inputs.find("slide");
       if (slide == available_inputs.end()) return;
       const std::shared_ptr<io::SlideReader> reader = io::SlideReader::open(slide->second, {.mpp = options_.slide_mpp});
       const io::SlideInfo& info = reader->info();
       const auto size = info.levels.front().size;
-      io::check_placement(spots, {size.width, size.height},
-                          info.mpp ? std::optional<double>(info.mpp->x) : std::nullopt, files.name().string());
+      const io::SlideReader::Picture picture = reader->thumbnail(kCheckPx);
+      check_spots(measurement.spots, totals, {size.width, size.height},
+                  info.mpp ? std::optional<double>(info.mpp->x) : std::nullopt,
+                  io::tissue_map(picture.rgb, picture.size, picture.downsample), files, options_.measured);
       return;
     }
     const io::TileSet set = io::read_tiles(tiles->second);
-    io::check_placement(spots, set.slide_size, set.source_mpp, files.name().string());
+    check_spots(measurement.spots, totals, set.slide_size, set.source_mpp, tissue_of(set), files, options_.measured);
     return;
   }
   const models::ExpressionPredictor& predictor = require_predictor();
@@ -101,7 +107,7 @@ void ExpressStage::preflight(const pipeline::Bindings& available_inputs) const {
 std::optional<std::vector<std::filesystem::path>> ExpressStage::files_read(std::string_view port,
                                                                            const std::filesystem::path& folder) const {
   if (port != "visium") return std::nullopt;
-  return io::visium_files(folder);
+  return io::visium_files(folder, options_.measured.bin_um);
 }
 
 pipeline::Estimate ExpressStage::estimate(const pipeline::Bindings& available_inputs) const {
@@ -140,6 +146,7 @@ void ExpressStage::run(const pipeline::Bindings& inputs, const pipeline::Binding
   ctx.report("source", expression.source);
   expression.provenance["settings"] = settings().dump();
   const std::size_t with_expression = write_expression(outputs.at("expression"), expression, tiles, ctx);
+  if (expression.record) expression.record(outputs.at("expression"));
   ctx.report("tiles_with_expression", with_expression);
   if (with_expression == 0) {
     throw Error(ErrorCode::kBadInput, "{}: no tile has an embedding to predict from", inputs.at("features").string());

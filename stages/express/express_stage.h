@@ -33,7 +33,7 @@ class ExpressStage : public pipeline::Stage {
                std::shared_ptr<const models::ExpressionPredictor> predictor);
 
   std::string_view name() const override { return "express"; }
-  int format_version() const override { return 2; }
+  int format_version() const override { return 3; }
   std::vector<pipeline::Port> inputs() const override;
   std::vector<pipeline::Port> outputs() const override;
   nlohmann::json identity() const override;

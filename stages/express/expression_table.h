@@ -26,6 +26,8 @@ struct TileExpression {
   /// Block `id`, the rows [id * block_rows, …) of `n`: valid [n], the tile has expression; values [n, genes], log1p of
   /// counts per 10,000, zeros where not valid.
   std::function<FeatureRows(std::uint64_t id, std::size_t n)> read;
+  /// Adds to the finished table which spots made its rows (io::add_spot_record); empty where predicted.
+  std::function<void(const std::filesystem::path& path)> record;
 };
 
 /// Writes expression.h5ad (docs/stages/express.md): X dense; obs "cell_column", "cell_row" (half tiles),

@@ -1,9 +1,11 @@
 """Seeds of the fuzzers from the golden files: make_seeds.py GOLDEN OUT.
 
 OUT/<target>/ gets the files each target reads as they are; for the pickle machine the pickles of the archives, and for
-the checkpoint reader also those pickles behind the byte that has them wrapped in an archive with right checksums.
+the checkpoint reader also those pickles behind the byte that has them wrapped in an archive with right checksums. The
+readers of HDF5 change whole files as the input says, so that any bytes are a seed.
 """
 
+import gzip
 import pathlib
 import sys
 import zipfile
@@ -39,6 +41,33 @@ def main(golden, out):
             write("safetensors", path.name, path.read_bytes())
     for path in sorted((golden / "safetensors_cases").glob("*/*.index.json")):
         write("shard_index", path.parent.name + ".json", path.read_bytes())
+    positions_and_matrices(golden.parent / "spatial", write)
+
+
+def parts(kind, *texts):
+    """The parts of fuzz_parts(): all but the last after their length."""
+    return bytes([kind]) + b"".join(len(t).to_bytes(2, "little") + t for t in texts[:-1]) + texts[-1]
+
+
+def positions_and_matrices(spatial, write):
+    for path in sorted(spatial.glob("*.parquet")):
+        write("positions", path.name, path.read_bytes())
+    header = b"barcode,in_tissue,array_row,array_col,pxl_row_in_fullres,pxl_col_in_fullres\n"
+    rows = b"AAA-1,1,0,0,20.5,100\nBBB-1,0,1,1,-124.5,160\n"
+    write("positions", "header.csv", header + rows)
+    write("positions", "plain.csv", rows)
+    write("positions", "rows.csv.gz", gzip.compress(rows, mtime=0))
+    write("positions", "scale.json", b'{"spot_diameter_fullres": 78.5, "bin_size_um": 8.0, "microns_per_pixel": 0.27}')
+    mtx = b"%%MatrixMarket matrix coordinate integer general\n%\n2 2 3\n1 1 3\n2 1 9\n2 2 1\n"
+    features = b"ENSG01\tPMEL\tGene Expression\nENSG02\tCD3\tAntibody Capture\n"
+    write("matrix_market", "v3", parts(0, b"AAA-1\nBBB-1\n", features, mtx))
+    write("matrix_market", "v2", parts(0, b"AAA-1\nBBB-1\n", b"ENSG01\tPMEL\nENSG02\tCD3\n", gzip.compress(mtx, mtime=0)))
+    counts = b"\tACTB\tTP53\n10x21\t0\t3\n11x21\t1\t0\n"
+    spots = b"x\ty\tpixel_x\tpixel_y\tselected\n10\t21\t0.5\t50\t1\n11\t21\t290.5\t50\t1\n"
+    write("matrix_market", "st", parts(1, counts, spots))
+    for target in ("h5ad", "tenx_h5"):
+        for i in range(32):
+            write(target, f"{i:02}", bytes((7 * i + 31 * k + k * k) % 256 for k in range(40)) + bytes([i]))
 
 
 if __name__ == "__main__":

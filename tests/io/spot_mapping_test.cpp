@@ -141,7 +141,8 @@ TEST(SpotMapping, NoSpotsLeaveAllTilesEmpty) {
 }
 
 TEST(SpotMapping, NamesAreParsed) {
-  for (const auto mapping : {SpotMapping::kNearest, SpotMapping::kDistance, SpotMapping::kInterpolate}) {
+  for (const auto mapping : {SpotMapping::kAuto, SpotMapping::kNearest, SpotMapping::kDistance,
+                             SpotMapping::kInterpolate, SpotMapping::kPool}) {
     EXPECT_EQ(parse_spot_mapping(to_string(mapping)), mapping);
   }
   EXPECT_EQ(error_of([] { parse_spot_mapping("cubic"); }).code(), ErrorCode::kUsage);

@@ -11,6 +11,7 @@
 #include "core/error.h"
 #include "io/anndata.h"
 #include "io/feature_store.h"
+#include "io/spot_record.h"
 #include "io/tile_store.h"
 #include "stage_fixture.h"
 #include "stages/express/express_config.h"
@@ -101,6 +102,26 @@ class ExpressStageTest : public StageFixture {
       counts << '\n';
       positions << i << "\t1\t" << i << "\t1\t" << spots[i].x << '\t' << spots[i].y << "\t1\n";
     }
+  }
+
+  /// The same as spots.h5ad.
+  void write_h5ad_spots(const std::vector<Spot>& spots) {
+    io::AnnData data;
+    data.x.genes = {"A", "B", "MT"};
+    data.x.indptr = {0};
+    std::vector<double>& places = data.spatial.emplace();
+    for (std::size_t i = 0; i < spots.size(); ++i) {
+      places.push_back(spots[i].x), places.push_back(spots[i].y);
+      for (std::size_t gene = 0; gene < 3; ++gene) {
+        data.x.indices.push_back(static_cast<std::int32_t>(gene));
+        data.x.values.push_back(static_cast<float>(spots[i].counts[gene]));
+      }
+      data.x.indptr.push_back(static_cast<std::int64_t>(data.x.values.size()));
+      data.obs.index.push_back("s" + std::to_string(i));
+    }
+    data.x.rows = spots.size();
+    data.var.index = data.x.genes;
+    io::write_h5ad(file("spots.h5ad"), data);
   }
 
   pipeline::Bindings st_inputs() const {
@@ -207,6 +228,101 @@ TEST_F(ExpressStageTest, ReadsH5adSpots) {
   const io::AnnData table = io::read_h5ad(file("out.h5ad"));
   EXPECT_NEAR(value(table, row_of(0, 1), 1), std::log1p(30.0), 1e-5);
   EXPECT_EQ(table.strings.at("source"), "h5ad");
+}
+
+TEST_F(ExpressStageTest, RecordsWhichSpotsMadeATile) {
+  // The first lies outside the slide, the second has no counts: neither may be named, and rows stay those of the table.
+  write_h5ad_spots({{-50, 50, {1, 1, 1}},
+               {150, 50, {0, 0, 0}},
+               {50, 50, {10, 0, 990}},
+               {55, 50, {10, 0, 990}},
+               {350, 250, {5, 5, 0}},
+               {330, 250, {5, 5, 0}}});
+  run(ExpressStage({.measured = {.mapping = io::SpotMapping::kDistance, .max_distance_um = 20}}, {"A", "B"}, nullptr),
+      {{"tiles", file("tiles.h5")}, {"h5ad", file("spots.h5ad")}}, {{"expression", file("out.h5ad")}});
+  const auto record = io::read_spot_record(file("out.h5ad"));
+  ASSERT_TRUE(record);
+  EXPECT_THAT(record->names, ElementsAre("s0", "s1", "s2", "s3", "s4", "s5"));
+  const auto spots_of = [&](int column, int row) {
+    const std::size_t tile = row_of(column, row);
+    std::vector<std::pair<std::string, float>> spots;
+    for (auto i = record->weights.indptr[tile]; i < record->weights.indptr[tile + 1]; ++i) {
+      const auto at = static_cast<std::size_t>(i);
+      spots.emplace_back(record->names[static_cast<std::size_t>(record->weights.spots[at])],
+                         record->weights.weights[at]);
+    }
+    return spots;
+  };
+  using testing::FloatNear;
+  using testing::Pair;
+  EXPECT_THAT(spots_of(0, 0),
+              ElementsAre(Pair("s2", FloatNear(4 / 7.0f, 1e-6f)), Pair("s3", FloatNear(3 / 7.0f, 1e-6f))));
+  EXPECT_THAT(spots_of(3, 2), ElementsAre(Pair("s4", 1.0f)));
+  EXPECT_TRUE(spots_of(1, 0).empty());
+}
+
+TEST_F(ExpressStageTest, BinsSmallerThanATileArePooled) {
+  io::AnnData spots;
+  spots.x.genes = {"A", "MT"};
+  spots.x.indptr = {0};
+  std::vector<double>& places = spots.spatial.emplace();
+  for (int i = 0; i < 100; ++i) {  // 40 px apart, 6.25 a tile
+    places.push_back(20 + 40 * (i % 10)), places.push_back(20 + 40 * (i / 10) * 0.7);
+    spots.x.indices.insert(spots.x.indices.end(), {0, 1});
+    spots.x.values.insert(spots.x.values.end(), {static_cast<float>(i % 2 + 1), 98});
+    spots.x.indptr.push_back(2 * (i + 1));
+    spots.obs.index.push_back("bin" + std::to_string(i));
+  }
+  spots.x.rows = 100;
+  spots.var.index = spots.x.genes;
+  io::write_h5ad(file("spots.h5ad"), spots);
+  const Outcome outcome =
+      run(ExpressStage({}, {"A", "B"}, nullptr), {{"tiles", file("tiles.h5")}, {"h5ad", file("spots.h5ad")}},
+          {{"expression", file("out.h5ad")}});
+  EXPECT_EQ(outcome.reported["mapping"], "pool");
+  EXPECT_THAT(outcome.warnings, testing::Contains(HasSubstr("1 of the 2 genes of the panel are not in the table")));
+  EXPECT_EQ(outcome.reported["genes_missing"], nlohmann::json({"B"}));
+  const io::AnnData table = io::read_h5ad(file("out.h5ad"));
+  EXPECT_EQ(table.strings.at("mapping"), "pool");
+  const auto record = io::read_spot_record(file("out.h5ad"));
+  const std::size_t tile = row_of(0, 0);
+  double count = 0, total = 0;
+  for (int i = 0; i < 100; ++i) {
+    if (places[static_cast<std::size_t>(2 * i)] >= 100 || places[static_cast<std::size_t>(2 * i + 1)] >= 100) continue;
+    count += i % 2 + 1, total += i % 2 + 99;
+  }
+  EXPECT_GT(record->weights.spots_of(tile), 4);
+  EXPECT_NEAR(value(table, tile, 0), std::log1p(1e4 * count / total), 1e-5);
+}
+
+TEST_F(ExpressStageTest, SpotsThatFitTheTissueMirroredAreRefused) {
+  // Tissue in the left third alone.
+  tiles_.mask_size = {40, 30};
+  tiles_.mask_mpp = 10;
+  tiles_.mask.assign(40 * 30, 0);
+  for (std::size_t i = 0; i < tiles_.mask.size(); ++i) tiles_.mask[i] = i % 40 < 14 ? 1 : 0;
+  io::write_tiles(file("tiles.h5"), tiles_);
+  std::vector<Spot> right, wrong;
+  for (int i = 0; i < 30; ++i) {
+    const double x = 10 + 20 * (i % 6), y = 30 + 40 * (i / 6);
+    right.push_back({x, y, {10, 10, i}});
+    wrong.push_back({400 - x, y, {10, 10, i}});
+  }
+  const ExpressOptions options{.measured = {.mapping = io::SpotMapping::kNearest, .max_distance_um = 60}};
+  write_h5ad_spots(right);
+  const auto inputs = pipeline::Bindings{{"tiles", file("tiles.h5")}, {"h5ad", file("spots.h5ad")}};
+  const auto run_h5ad = [&](const ExpressOptions& with) {
+    return run(ExpressStage(with, {"A", "B"}, nullptr), inputs, {{"expression", file("out.h5ad")}});
+  };
+  EXPECT_EQ(run_h5ad(options).reported["alignment"]["spots_on_tissue"], 1);
+  write_h5ad_spots(wrong);
+  const auto message = AllOf(HasSubstr("spots.h5ad"), HasSubstr("spots fit when x is mirrored"),
+                             HasSubstr("express.on_misalignment=warn"));
+  expect_error([&] { run_h5ad(options); }, ErrorCode::kBadInput, message);
+  expect_error([&] { ExpressStage(options, {"A", "B"}, nullptr).preflight(inputs); }, ErrorCode::kBadInput, message);
+  ExpressOptions warn = options;
+  warn.measured.refuse_misaligned = false;
+  EXPECT_THAT(run_h5ad(warn).warnings, testing::Contains(HasSubstr("spots fit when x is mirrored")));
 }
 
 TEST_F(ExpressStageTest, SpotsWithoutCountsTakeNoPart) {
@@ -382,7 +498,8 @@ TEST(ExpressOptions, EveryKeyChangesTheIdentityOfTheSourceItIsFor) {
   };
   std::set<std::string> measured = {identity("", true)}, predicted = {identity("", false)};
   for (const char* assignment :
-       {"express.mapping=distance", "express.max_distance_um=80", "express.min_matched_genes=0.1"}) {
+       {"express.mapping=distance", "express.max_distance_um=80", "express.min_matched_genes=0.1", "express.bin_um=16",
+        "express.on_misalignment=warn"}) {
     EXPECT_TRUE(measured.insert(identity(assignment, true)).second) << assignment;
     EXPECT_FALSE(predicted.insert(identity(assignment, false)).second) << assignment;
   }

@@ -114,8 +114,29 @@ def anndata_07(path):
         file.create_dataset("obsm/spatial", data=SPATIAL)
 
 
+def tenx(path, legacy):
+    """A matrix of Space Ranger: with feature types, or of one genome as before Cell Ranger 3."""
+    names, ids = [b"PMEL", b"CD3", b"TBCE", b"TBCE"], [b"ENSG01", b"ENSG02", b"ENSG03", b"ENSG04"]
+    with h5py.File(path, "w") as file:
+        group = file.create_group("GRCh38" if legacy else "matrix")
+        group.create_dataset("barcodes", data=np.array(BARCODES, dtype="S18"), chunks=(2,), compression="gzip")
+        if legacy:
+            group.create_dataset("gene_names", data=np.array(names))
+            group.create_dataset("genes", data=np.array(ids))
+        else:
+            group.create_dataset("features/name", data=np.array(names))
+            group.create_dataset("features/id", data=np.array(ids))
+            group.create_dataset("features/feature_type", data=np.array(
+                [b"Gene Expression", b"Antibody Capture", b"Gene Expression", b"Gene Expression"]))
+        for name, values in (("data", np.array([7, 3, 99, 4, 1, 50], np.int32)), ("indices", np.array([3, 0, 1, 2, 0, 1])),
+                             ("indptr", np.array([0, 3, 4, 5, 6])), ("shape", np.array([4, 4], np.int32))):
+            group.create_dataset(name, data=values, chunks=values.shape, compression="gzip")
+
+
 if __name__ == "__main__":
     out = pathlib.Path(sys.argv[1])
     parquet(out)
     anndata_06(out / "anndata_0.6.h5ad")
     anndata_07(out / "anndata_0.7.h5ad")
+    tenx(out / "v3_matrix.h5", False)
+    tenx(out / "v2_matrix.h5", True)
