@@ -38,6 +38,8 @@ if(NOT VTISSUE_MODELS_ONLY)
   vtissue_need(JPEG::JPEG libjpeg-dev)
   find_package(ZLIB QUIET)
   vtissue_need(ZLIB::ZLIB zlib1g-dev)
+  pkg_check_modules(deflate QUIET IMPORTED_TARGET libdeflate)
+  vtissue_need(PkgConfig::deflate libdeflate-dev)
   # Of Parquet's pages (Visium HD).
   pkg_check_modules(zstd QUIET IMPORTED_TARGET libzstd)
   vtissue_need(PkgConfig::zstd libzstd-dev)

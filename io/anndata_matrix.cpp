@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -9,6 +10,7 @@
 #include <utility>
 
 #include "io/anndata_table.h"
+#include "io/hdf5_entries.h"
 
 namespace vtissue::io {
 namespace {
@@ -104,23 +106,38 @@ CompressedFile open_compressed(const Group& group, std::size_t major) {
   return {std::move(data), std::move(indices), std::move(starts)};
 }
 
-/// Entries [first, first + indices.size()), checked. HDF5 converts the indices and cuts what is too large, which the
-/// check then finds out of range (`minor` is not above the largest int32).
-void read_entries(const Dataset& indices_in, const Dataset& values_in, std::uint64_t first,
-                  std::span<std::int32_t> indices, std::span<float> values, std::size_t minor) {
-  if (indices.empty()) return;
-  indices_in.read_rows(first, indices.size(), indices.data());
-  for (const std::int32_t index : indices) {
-    if (index < 0 || static_cast<std::size_t>(index) >= minor) {
-      indices_in.place().fail(fmt::format("index {} of {}", index, minor));
+/// Throws for the first of the indices and values that cannot be. `first`: the entry they begin with.
+void check_entries(const Dataset& indices_in, const Dataset& values_in, std::uint64_t first,
+                   std::span<const std::int32_t> indices, std::span<const float> values, std::size_t minor) {
+  // Without an exit the loops run as vectors. The exponent of what is not finite is all ones.
+  std::uint32_t largest = 0;
+  for (const std::int32_t index : indices) largest = std::max(largest, static_cast<std::uint32_t>(index));
+  if (!indices.empty() && largest >= minor) {
+    for (const std::int32_t index : indices) {
+      if (index < 0 || static_cast<std::size_t>(index) >= minor) {
+        indices_in.place().fail(fmt::format("index {} of {}", index, minor));
+      }
     }
   }
-  values_in.read_rows(first, values.size(), values.data());
+  constexpr std::uint32_t kExponent = 0x7f800000;
+  std::uint32_t strange = 0;
+  for (const float value : values) strange |= (std::bit_cast<std::uint32_t>(value) & kExponent) == kExponent ? 1u : 0u;
+  if (strange == 0) return;
   for (std::size_t i = 0; i < values.size(); ++i) {
     if (!std::isfinite(values[i])) {
       values_in.place().fail(fmt::format("value {} at {}; expression must be finite", values[i], first + i));
     }
   }
+}
+
+/// Entries [first, first + indices.size()), checked. What is too large for an index becomes one that is out of range.
+/// `minor` is not above the largest int32.
+void read_entries(const Dataset& indices_in, const Dataset& values_in, std::uint64_t first,
+                  std::span<std::int32_t> indices, std::span<float> values, std::size_t minor) {
+  if (indices.empty()) return;
+  hdf5::read_entries(indices_in, first, indices);
+  hdf5::read_entries(values_in, first, values);
+  check_entries(indices_in, values_in, first, indices, values, minor);
 }
 
 /// All entries as they are.
@@ -133,8 +150,8 @@ struct Compressed {
 Compressed read_compressed(const Group& group, std::size_t major, std::size_t minor) {
   CompressedFile file = open_compressed(group, major);
   Compressed arrays;
-  arrays.indices.resize(file.count());
-  arrays.values.resize(file.count());
+  hdf5::resize_large(arrays.indices, file.count());
+  hdf5::resize_large(arrays.values, file.count());
   read_entries(file.indices, file.data, 0, arrays.indices, arrays.values, minor);
   arrays.indptr = std::move(file.indptr);
   return arrays;
@@ -220,11 +237,11 @@ void require_column_count(const Group& parent, const std::string& name, std::siz
 
 void sort_rows(ExpressionMatrix& matrix) {
   const auto ascending = [&](std::size_t begin, std::size_t end) {
-    for (std::size_t i = begin + 1; i < end; ++i) {
-      if (matrix.indices[i] <= matrix.indices[i - 1]) return false;
-    }
-    return true;
+    bool rises = true;
+    for (std::size_t i = begin + 1; i < end; ++i) rises &= matrix.indices[i] > matrix.indices[i - 1];
+    return rises;
   };
+  const auto row_at = [](std::size_t i) { return static_cast<std::ptrdiff_t>(i); };
   std::vector<std::pair<std::int32_t, float>> entries;
   std::size_t out = 0;
   for (std::size_t row = 0; row < matrix.rows; ++row) {
@@ -232,10 +249,14 @@ void sort_rows(ExpressionMatrix& matrix) {
                end = static_cast<std::size_t>(matrix.indptr[row + 1]);
     matrix.indptr[row] = static_cast<std::int64_t>(out);
     if (ascending(begin, end)) {
-      for (std::size_t i = begin; i < end; ++i, ++out) {
-        matrix.indices[out] = matrix.indices[i];
-        matrix.values[out] = matrix.values[i];
+      // Rows stay where they are until an entry was added to another.
+      if (out != begin) {
+        std::copy(matrix.indices.begin() + row_at(begin), matrix.indices.begin() + row_at(end),
+                  matrix.indices.begin() + row_at(out));
+        std::copy(matrix.values.begin() + row_at(begin), matrix.values.begin() + row_at(end),
+                  matrix.values.begin() + row_at(out));
       }
+      out += end - begin;
       continue;
     }
     entries.clear();
