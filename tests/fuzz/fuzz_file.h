@@ -1,11 +1,11 @@
 #pragma once
 
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <filesystem>
 #include <span>
 #include <stdexcept>
@@ -17,26 +17,32 @@
 
 namespace vtissue {
 
-/// A file in memory, for readers that take a path.
+/// A file in memory, for readers that take a path. HDF5 asks for a file's real path, so that it has to have one.
 class FuzzFile {
  public:
-  explicit FuzzFile(std::span<const std::uint8_t> bytes) : descriptor_(::memfd_create("fuzz", 0)) {
-    if (descriptor_ < 0) throw std::runtime_error("memfd_create");
+  explicit FuzzFile(std::span<const std::uint8_t> bytes) {
+    const bool in_memory = std::filesystem::is_directory("/dev/shm");
+    path_ = ((in_memory ? std::filesystem::path("/dev/shm") : std::filesystem::temp_directory_path()) /
+             "vtissue-fuzz-XXXXXX")
+                .string();
+    const int descriptor = ::mkstemp(path_.data());
+    if (descriptor < 0) throw std::runtime_error("mkstemp");
     while (!bytes.empty()) {
-      const ssize_t written = ::write(descriptor_, bytes.data(), bytes.size());
+      const ssize_t written = ::write(descriptor, bytes.data(), bytes.size());
       if (written <= 0) throw std::runtime_error("write");
       bytes = bytes.subspan(static_cast<std::size_t>(written));
     }
+    ::close(descriptor);
   }
   ~FuzzFile() {
-    if (descriptor_ >= 0) ::close(descriptor_);
+    if (!path_.empty()) ::unlink(path_.c_str());
   }
-  FuzzFile(FuzzFile&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)) {}
+  FuzzFile(FuzzFile&& other) noexcept : path_(std::exchange(other.path_, "")) {}
   FuzzFile& operator=(FuzzFile&&) = delete;
-  std::filesystem::path path() const { return "/proc/self/fd/" + std::to_string(descriptor_); }
+  std::filesystem::path path() const { return path_; }
 
  private:
-  int descriptor_;
+  std::string path_;
 };
 
 /// Calls `read`; an Error of code kBadInput is how a reader of data refuses. Everything else that it throws ends the
