@@ -11,9 +11,9 @@ namespace vtissue {
 std::vector<std::vector<std::uint8_t>> hdf5_templates(const std::vector<std::filesystem::path>& folders,
                                                       const std::string& ending);
 
-/// A whole HDF5 file whose content is wrong: one of `templates` with objects removed, replaced, copied over others,
-/// filled with other numbers, and attributes changed, as `data` says. HDF5's own parser of damaged files is not what is
-/// tested.
+/// A whole HDF5 file whose content is wrong: one of `templates` with objects removed, replaced, linked in the place of
+/// others, filled with other numbers, and attributes changed, as `data` says. HDF5's own parser of damaged files is not
+/// what is tested.
 FuzzFile mutated_hdf5(const std::vector<std::vector<std::uint8_t>>& templates, const std::uint8_t* data,
                       std::size_t size);
 
