@@ -106,38 +106,41 @@ CompressedFile open_compressed(const Group& group, std::size_t major) {
   return {std::move(data), std::move(indices), std::move(starts)};
 }
 
-/// Throws for the first of the indices and values that cannot be. `first`: the entry they begin with.
-void check_entries(const Dataset& indices_in, const Dataset& values_in, std::uint64_t first,
-                   std::span<const std::int32_t> indices, std::span<const float> values, std::size_t minor) {
-  // Without an exit the loops run as vectors. The exponent of what is not finite is all ones.
+/// Reads indices from entry `first` on and throws for the first that is out of range. What is too large for int32
+/// becomes one that is; `minor` is not above the largest int32.
+void read_indices(const Dataset& dataset, std::uint64_t first, std::span<std::int32_t> indices, std::size_t minor) {
+  hdf5::read_entries(dataset, first, indices);
+  // Without an exit the loop runs as vectors.
   std::uint32_t largest = 0;
   for (const std::int32_t index : indices) largest = std::max(largest, static_cast<std::uint32_t>(index));
-  if (!indices.empty() && largest >= minor) {
-    for (const std::int32_t index : indices) {
-      if (index < 0 || static_cast<std::size_t>(index) >= minor) {
-        indices_in.place().fail(fmt::format("index {} of {}", index, minor));
-      }
+  if (indices.empty() || largest < minor) return;
+  for (const std::int32_t index : indices) {
+    if (index < 0 || static_cast<std::size_t>(index) >= minor) {
+      dataset.place().fail(fmt::format("index {} of {}", index, minor));
     }
   }
+}
+
+/// The same of values, which must be finite.
+void read_values(const Dataset& dataset, std::uint64_t first, std::span<float> values) {
+  hdf5::read_entries(dataset, first, values);
+  // The exponent of what is not finite is all ones.
   constexpr std::uint32_t kExponent = 0x7f800000;
   std::uint32_t strange = 0;
   for (const float value : values) strange |= (std::bit_cast<std::uint32_t>(value) & kExponent) == kExponent ? 1u : 0u;
   if (strange == 0) return;
   for (std::size_t i = 0; i < values.size(); ++i) {
     if (!std::isfinite(values[i])) {
-      values_in.place().fail(fmt::format("value {} at {}; expression must be finite", values[i], first + i));
+      dataset.place().fail(fmt::format("value {} at {}; expression must be finite", values[i], first + i));
     }
   }
 }
 
-/// Entries [first, first + indices.size()), checked. What is too large for an index becomes one that is out of range.
-/// `minor` is not above the largest int32.
 void read_entries(const Dataset& indices_in, const Dataset& values_in, std::uint64_t first,
                   std::span<std::int32_t> indices, std::span<float> values, std::size_t minor) {
   if (indices.empty()) return;
-  hdf5::read_entries(indices_in, first, indices);
-  hdf5::read_entries(values_in, first, values);
-  check_entries(indices_in, values_in, first, indices, values, minor);
+  read_indices(indices_in, first, indices, minor);
+  read_values(values_in, first, values);
 }
 
 /// All entries as they are.
@@ -150,9 +153,21 @@ struct Compressed {
 Compressed read_compressed(const Group& group, std::size_t major, std::size_t minor) {
   CompressedFile file = open_compressed(group, major);
   Compressed arrays;
-  hdf5::resize_large(arrays.indices, file.count());
-  hdf5::resize_large(arrays.values, file.count());
-  read_entries(file.indices, file.data, 0, arrays.indices, arrays.values, minor);
+  constexpr std::uint64_t kWorthAThread = 1 << 16;
+  const auto read_all_indices = [&] {
+    hdf5::resize_large(arrays.indices, file.count());
+    read_indices(file.indices, 0, arrays.indices, minor);
+  };
+  const auto read_all_values = [&] {
+    hdf5::resize_large(arrays.values, file.count());
+    read_values(file.data, 0, arrays.values);
+  };
+  if (file.count() >= kWorthAThread) {
+    hdf5::two_at_once(read_all_indices, read_all_values);
+  } else {
+    read_all_indices();
+    read_all_values();
+  }
   arrays.indptr = std::move(file.indptr);
   return arrays;
 }

@@ -224,25 +224,6 @@ void read_contiguous(const Dataset& dataset, const ContiguousNumbers& numbers, s
   if (numbers.type != kSame<To>) convert(numbers.type, buffer.data(), out);
 }
 
-/// `work(thread)` on this thread and another; what one of them throws is thrown, the first one's first.
-template <typename Work>
-void on_two_threads(Work&& work) {
-  std::array<std::exception_ptr, 2> failures;
-  const auto guarded = [&](std::size_t thread) {
-    try {
-      work();
-    } catch (...) {
-      failures[thread] = std::current_exception();
-    }
-  };
-  std::thread helper([&] { guarded(1); });
-  guarded(0);
-  helper.join();
-  for (const std::exception_ptr& failure : failures) {
-    if (failure) std::rethrow_exception(failure);
-  }
-}
-
 template <typename To>
 void read_numbers(const Dataset& dataset, std::uint64_t first, std::span<To> out) {
   constexpr std::uint64_t kWorthwhile = 1 << 16;
@@ -258,24 +239,41 @@ void read_numbers(const Dataset& dataset, std::uint64_t first, std::span<To> out
   if (chunked) {
     const std::uint64_t end = (first + out.size() + chunked->chunk - 1) / chunked->chunk;
     std::atomic<std::uint64_t> next = first / chunked->chunk;
-    return on_two_threads([&] {
+    const auto work = [&] {
       ChunkReader<To> reader(dataset, *chunked, first, out);
       for (std::uint64_t chunk = next++; chunk < end; chunk = next++) reader.read(chunk);
-    });
+    };
+    return two_at_once(work, work);
   }
   if (!contiguous) return dataset.read_rows(first, out.size(), out.data());
-  constexpr std::uint64_t kBlock = 1 << 19;
-  std::atomic<std::uint64_t> next = 0;
-  on_two_threads([&] {
-    std::vector<std::byte> buffer;
-    for (std::uint64_t begin = kBlock * next++; begin < out.size(); begin = kBlock * next++) {
-      const std::uint64_t count = std::min<std::uint64_t>(kBlock, out.size() - begin);
-      read_contiguous(dataset, *contiguous, first + begin, out.subspan(begin, count), buffer);
-    }
-  });
+  constexpr std::uint64_t kBlock = 1 << 19;  // of the buffer, where numbers are converted
+  std::vector<std::byte> buffer;
+  for (std::uint64_t begin = 0; begin < out.size(); begin += kBlock) {
+    const std::uint64_t count = std::min<std::uint64_t>(kBlock, out.size() - begin);
+    read_contiguous(dataset, *contiguous, first + begin, out.subspan(begin, count), buffer);
+  }
 }
 
 }  // namespace
+
+void two_at_once(const std::function<void()>& first, const std::function<void()>& second) {
+  std::exception_ptr failure;
+  std::thread helper([&] {
+    try {
+      second();
+    } catch (...) {
+      failure = std::current_exception();
+    }
+  });
+  try {
+    first();
+  } catch (...) {
+    helper.join();
+    throw;
+  }
+  helper.join();
+  if (failure) std::rethrow_exception(failure);
+}
 
 void prefer_large_pages(void* memory, std::size_t bytes) {
   constexpr std::uintptr_t kPage = 4096;

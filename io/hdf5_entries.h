@@ -2,12 +2,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
 #include "io/hdf5.h"
 
-/// Long vectors of numbers, read on two threads.
+/// Long vectors of numbers, read fast.
 namespace vtissue::io::hdf5 {
 
 /// Entries [first, first + out.size()) of a one-dimensional dataset of numbers, as Dataset::read_rows() gives them, but
@@ -16,6 +17,9 @@ namespace vtissue::io::hdf5 {
 /// damaged.
 void read_entries(const Dataset& dataset, std::uint64_t first, std::span<float> out);
 void read_entries(const Dataset& dataset, std::uint64_t first, std::span<std::int32_t> out);
+
+/// Both on threads of their own; what they throw is thrown, the first one's first.
+void two_at_once(const std::function<void()>& first, const std::function<void()>& second);
 
 /// Asks the system for large pages for memory that was reserved and not used yet: a hundred million entries else cost
 /// more in page faults than in reading.
