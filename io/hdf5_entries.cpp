@@ -27,7 +27,8 @@ struct ChunkedNumbers {
   Stored type{};
   std::size_t type_bytes = 0;
   std::uint64_t chunk = 0;  ///< elements
-  bool shuffled = false;
+  bool packed = false, shuffled = false;
+  int descriptor = -1;  ///< of the file, where chunks are not packed
 };
 
 std::optional<Stored> stored_type(hid_t type) {
@@ -43,7 +44,29 @@ std::optional<Stored> stored_type(hid_t type) {
   return std::nullopt;
 }
 
-/// Nothing if the dataset is not chunks of plain numbers packed by deflate alone.
+/// The descriptor of a dataset's file; nothing if addresses in it are not offsets.
+std::optional<int> file_descriptor(hid_t dataset) {
+  const Handle file(H5Iget_file_id(dataset), H5Fclose);
+  const Handle access(H5Fget_access_plist(file.get()), H5Pclose), creation(H5Fget_create_plist(file.get()), H5Pclose);
+  hsize_t user_block = 1;
+  void* descriptor = nullptr;
+  if (H5Pget_driver(access.get()) != H5FD_SEC2 || H5Pget_userblock(creation.get(), &user_block) < 0 ||
+      user_block != 0 || H5Fget_vfd_handle(file.get(), access.get(), &descriptor) < 0) {
+    return std::nullopt;
+  }
+  return *static_cast<int*>(descriptor);
+}
+
+void read_at(const Dataset& dataset, int descriptor, std::uint64_t offset, void* out, std::size_t bytes) {
+  for (std::size_t done = 0; done < bytes;) {
+    const ssize_t got =
+        ::pread(descriptor, static_cast<std::byte*>(out) + done, bytes - done, static_cast<off_t>(offset + done));
+    if (got <= 0) dataset.place().fail("cannot be read; the file may be damaged or cut off, copy or make it again");
+    done += static_cast<std::size_t>(got);
+  }
+}
+
+/// Nothing if the dataset is not chunks of plain numbers, as they are or packed by deflate alone.
 std::optional<ChunkedNumbers> chunked_numbers(hid_t dataset) {
   constexpr std::uint64_t kLargestChunk = std::uint64_t{64} << 20;
   const Handle list(H5Dget_create_plist(dataset), H5Pclose);
@@ -60,11 +83,17 @@ std::optional<ChunkedNumbers> chunked_numbers(hid_t dataset) {
     const bool last = i + 1 == filters;
     if (filter == H5Z_FILTER_SHUFFLE && !last && !numbers.shuffled) {
       numbers.shuffled = true;
-    } else if (filter != H5Z_FILTER_DEFLATE || !last) {
+    } else if (filter == H5Z_FILTER_DEFLATE && last) {
+      numbers.packed = true;
+    } else {
       return std::nullopt;
     }
   }
-  if (filters == 0) return std::nullopt;
+  if (!numbers.packed) {
+    const std::optional<int> descriptor = file_descriptor(dataset);
+    if (!descriptor) return std::nullopt;
+    numbers.descriptor = *descriptor;
+  }
   const Handle type(H5Dget_type(dataset), H5Tclose);
   const std::optional<Stored> stored = stored_type(type.get());
   if (!stored) return std::nullopt;
@@ -115,6 +144,10 @@ void unshuffle(const std::vector<std::byte>& apart, std::size_t type_bytes, std:
   }
 }
 
+/// Whether numbers of the file are what memory holds.
+template <typename To>
+constexpr Stored kSame = std::is_same_v<To, float> ? Stored::kFloat32 : Stored::kInt32;
+
 /// Chunks one after another, on one thread of several.
 template <typename To>
 class ChunkReader {
@@ -131,6 +164,38 @@ class ChunkReader {
 
   void read(std::uint64_t chunk) {
     const hsize_t begin = chunk * numbers_.chunk;
+    const std::uint64_t from = std::max<std::uint64_t>(begin, first_);
+    const std::uint64_t to = std::min<std::uint64_t>(begin + numbers_.chunk, first_ + out_.size());
+    const std::span<To> part = out_.subspan(from - first_, to - from);
+    if (!numbers_.packed) return read_plain(begin, from, part);
+    unpack(begin);
+    const std::vector<std::byte>& bytes = numbers_.shuffled ? whole_ : plain_;
+    convert(numbers_.type, bytes.data() + (from - begin) * numbers_.type_bytes, part);
+  }
+
+ private:
+  void read_plain(hsize_t begin, std::uint64_t from, std::span<To> part) {
+    haddr_t address = HADDR_UNDEF;
+    hsize_t bytes = 0;
+    unsigned skipped_filters = 0;
+    {
+      const ApiLock lock;
+      if (H5Dget_chunk_info_by_coord(dataset_.id(), &begin, &skipped_filters, &address, &bytes) < 0 ||
+          address == HADDR_UNDEF || bytes != numbers_.chunk * numbers_.type_bytes) {
+        dataset_.place().fail_with_reason("a chunk is missing");
+      }
+    }
+    const std::uint64_t offset = address + (from - begin) * numbers_.type_bytes;
+    if (numbers_.type == kSame<To>) {
+      read_at(dataset_, numbers_.descriptor, offset, part.data(), part.size_bytes());
+    } else {
+      read_at(dataset_, numbers_.descriptor, offset, plain_.data(), part.size() * numbers_.type_bytes);
+      convert(numbers_.type, plain_.data(), part);
+    }
+  }
+
+  /// Into plain_ or whole_.
+  void unpack(hsize_t begin) {
     std::uint32_t skipped_filters = 0;
     {
       const ApiLock lock;
@@ -150,13 +215,8 @@ class ChunkReader {
       dataset_.place().fail("a chunk is damaged; copy or make the file again");
     }
     if (numbers_.shuffled) unshuffle(plain_, numbers_.type_bytes, whole_);
-    const std::vector<std::byte>& bytes = numbers_.shuffled ? whole_ : plain_;
-    const std::uint64_t from = std::max<std::uint64_t>(begin, first_);
-    const std::uint64_t to = std::min<std::uint64_t>(begin + numbers_.chunk, first_ + out_.size());
-    convert(numbers_.type, bytes.data() + (from - begin) * numbers_.type_bytes, out_.subspan(from - first_, to - from));
   }
 
- private:
   const Dataset& dataset_;
   const ChunkedNumbers& numbers_;
   std::uint64_t first_;
@@ -185,26 +245,13 @@ struct ContiguousNumbers {
 std::optional<ContiguousNumbers> contiguous_numbers(const Dataset& dataset) {
   const Handle list(H5Dget_create_plist(dataset.id()), H5Pclose);
   if (H5Pget_layout(list.get()) != H5D_CONTIGUOUS || H5Pget_external_count(list.get()) != 0) return std::nullopt;
-  const Handle file(H5Iget_file_id(dataset.id()), H5Fclose);
-  const Handle access(H5Fget_access_plist(file.get()), H5Pclose), creation(H5Fget_create_plist(file.get()), H5Pclose);
-  hsize_t user_block = 1;
-  if (H5Pget_driver(access.get()) != H5FD_SEC2 || H5Pget_userblock(creation.get(), &user_block) < 0 ||
-      user_block != 0) {
-    return std::nullopt;
-  }
+  const std::optional<int> descriptor = file_descriptor(dataset.id());
   const Handle type(H5Dget_type(dataset.id()), H5Tclose);
   const std::optional<Stored> stored = stored_type(type.get());
   const haddr_t offset = H5Dget_offset(dataset.id());
-  void* descriptor = nullptr;
-  if (!stored || offset == HADDR_UNDEF || H5Fget_vfd_handle(file.get(), access.get(), &descriptor) < 0) {
-    return std::nullopt;
-  }
-  return ContiguousNumbers{*stored, H5Tget_size(type.get()), *static_cast<int*>(descriptor), offset};
+  if (!descriptor || !stored || offset == HADDR_UNDEF) return std::nullopt;
+  return ContiguousNumbers{*stored, H5Tget_size(type.get()), *descriptor, offset};
 }
-
-/// Whether numbers of the file are what memory holds.
-template <typename To>
-constexpr Stored kSame = std::is_same_v<To, float> ? Stored::kFloat32 : Stored::kInt32;
 
 template <typename To>
 void read_contiguous(const Dataset& dataset, const ContiguousNumbers& numbers, std::uint64_t first, std::span<To> out,
@@ -215,12 +262,7 @@ void read_contiguous(const Dataset& dataset, const ContiguousNumbers& numbers, s
     buffer.resize(bytes);
     target = buffer.data();
   }
-  for (std::size_t done = 0; done < bytes;) {
-    const ssize_t got = ::pread(numbers.descriptor, target + done, bytes - done,
-                                static_cast<off_t>(numbers.offset + first * numbers.type_bytes + done));
-    if (got <= 0) dataset.place().fail("cannot be read; the file may be damaged or cut off, copy or make it again");
-    done += static_cast<std::size_t>(got);
-  }
+  read_at(dataset, numbers.descriptor, numbers.offset + first * numbers.type_bytes, target, bytes);
   if (numbers.type != kSame<To>) convert(numbers.type, buffer.data(), out);
 }
 
