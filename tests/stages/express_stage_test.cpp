@@ -233,11 +233,11 @@ TEST_F(ExpressStageTest, ReadsH5adSpots) {
 TEST_F(ExpressStageTest, RecordsWhichSpotsMadeATile) {
   // The first lies outside the slide, the second has no counts: neither may be named, and rows stay those of the table.
   write_h5ad_spots({{-50, 50, {1, 1, 1}},
-               {150, 50, {0, 0, 0}},
-               {50, 50, {10, 0, 990}},
-               {55, 50, {10, 0, 990}},
-               {350, 250, {5, 5, 0}},
-               {330, 250, {5, 5, 0}}});
+                    {150, 50, {0, 0, 0}},
+                    {50, 50, {10, 0, 990}},
+                    {55, 50, {10, 0, 990}},
+                    {350, 250, {5, 5, 0}},
+                    {330, 250, {5, 5, 0}}});
   run(ExpressStage({.measured = {.mapping = io::SpotMapping::kDistance, .max_distance_um = 20}}, {"A", "B"}, nullptr),
       {{"tiles", file("tiles.h5")}, {"h5ad", file("spots.h5ad")}}, {{"expression", file("out.h5ad")}});
   const auto record = io::read_spot_record(file("out.h5ad"));
