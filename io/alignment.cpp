@@ -15,6 +15,8 @@ constexpr double kMostOffSlide = 0.05;  // of a placing that is proposed
 constexpr double kClearlyDarker = 1.1;  // with a correlation that rises too
 constexpr double kFarDarker = 1.3;      // whatever the correlation does
 constexpr double kRisingCorrelation = 0.05;
+// A mask has no darkness that counts could follow, but tells tissue from glass: spots in tissue lie on it.
+constexpr double kOnMask = 0.9, kMoreOnMask = 1.05, kFarMoreOnMask = 1.15;
 constexpr double kSmallestExtent = 0.25;  // of the slide's sides: spots that shrink to a dot may fall on a dark one
 constexpr double kLargestScale = 64;
 
@@ -243,15 +245,18 @@ Alignment check_alignment(const SpotTable& spots, std::span<const double> totals
   const BoxMeans means(tissue, alignment_radius(spots));
   alignment.given = fit_of(sample, {}, means, slide);
   const Fit& given = alignment.given;
+  const bool is_mask = std::ranges::all_of(tissue.density, [](float density) { return density == 0 || density == 1; });
   for (const Placing& placing : orientations()) {
     if (placing.as_given()) continue;
     const Fit fit = fit_of(sample, placing, means, slide);
-    const bool rises = fit.correlation >= given.correlation + kRisingCorrelation;
+    if (fit.on_slide < 1 - kMostOffSlide || fit.density <= 0) continue;
     const double gain = given.density > 0 ? fit.density / given.density : kFarDarker;
-    if (fit.on_slide < 1 - kMostOffSlide || fit.density <= 0 || gain < 1 || (!rises && gain < kFarDarker)) continue;
+    const bool supported = is_mask ? fit.density >= kOnMask : fit.correlation >= given.correlation + kRisingCorrelation;
+    const double worth_naming = is_mask ? kMoreOnMask : 1, refuting = is_mask ? kFarMoreOnMask : kClearlyDarker;
+    if (gain < (supported ? worth_naming : kFarDarker)) continue;
     if (alignment.better && fit.density <= alignment.better->density) continue;
     alignment.better = fit;
-    alignment.refuted = gain >= (rises ? kClearlyDarker : kFarDarker);
+    alignment.refuted = gain >= (supported ? refuting : kFarDarker);
   }
   // A scale that the array tells is check_placement()'s to compare.
   if (spots.pitch_um || spots.mpp || !spots.pitch_px) return alignment;

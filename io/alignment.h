@@ -57,8 +57,10 @@ struct Alignment {
 
 /// Compares the spots as given with the other seven orientations and, where the table does not tell the array's pitch,
 /// with other scales (1/64 to 64). An orientation counts as better if the density under the spots rises by a tenth and
-/// the correlation rises with it, or by three tenths. `totals` [spots]. Tissue that covers the whole array says nothing
-/// about the orientation, and nothing is refuted then. Deterministic; of more than 20,000 spots every k-th is asked.
+/// the correlation rises with it, or by three tenths; on a mask, which has no darkness to follow, if nine tenths of
+/// the spots are on tissue then and 1.15 times as many as before. `totals` [spots]. Tissue that covers the whole array
+/// says nothing about the orientation, and nothing is refuted then. Deterministic; of more than 20,000 spots every k-th
+/// is asked.
 Alignment check_alignment(const SpotTable& spots, std::span<const double> totals, const TissueMap& tissue,
                           Size<Level0Px> slide);
 

@@ -99,6 +99,20 @@ TEST(Alignment, EachWrongOrientationIsNamed) {
   }
 }
 
+TEST(Alignment, AMaskTellsOrientationsToo) {
+  Section made = section();
+  std::vector<std::uint8_t> mask(400 * 400, 0);
+  for (std::size_t i = 0; i < made.tissue.density.size(); ++i) mask[i] = made.tissue.density[i] > 0 ? 1 : 0;
+  const TissueMap tissue = tissue_map_of_mask(mask, {400, 400}, 10);
+  const Size<Level0Px> square{4000, 4000};
+  for (const Placing& placing : eight()) {
+    const Alignment alignment = check_alignment(misplaced(made.spots, placing, square), made.totals, tissue, square);
+    EXPECT_EQ(alignment.refuted, !placing.as_given()) << placing.describe();
+    if (placing.as_given()) continue;
+    EXPECT_EQ(alignment.better->placing.describe(), placing.describe());
+  }
+}
+
 TEST(Alignment, AWrongScaleIsNamed) {
   const Section made = section();
   for (const double scale : {0.5, 0.25, 2.0}) {
