@@ -1,19 +1,17 @@
 #include "io/pyramid_block.h"
 
-#include <zlib.h>
-
 #include <algorithm>
 #include <cstring>
 #include <stdexcept>
 
 #include "core/error.h"
-#include "io/jpeg_tile.h"
+#include "io/box_halve.h"
+#include "io/tile_encoder.h"
 
 namespace vtissue::io {
 namespace {
 
 constexpr std::uint64_t kPartMagic = 0x314b4c4254565456;  // "VTVTBLK1"
-constexpr int kDeflateLevel = 6;
 
 // A part is kPartMagic, the number of levels, for each level the number of tiles across, down and
 // their lengths in bytes, all as 64-bit little-endian words; then the tiles, then the last level's
@@ -64,98 +62,93 @@ Size<TargetPx> block_size(const PyramidOptions& options, const PyramidLayout& la
 
 std::int64_t tiles_across(std::int64_t px, int tile_px) { return (px + tile_px - 1) / tile_px; }
 
-/// The block's pixels inside the padded size; white beyond the content.
-RgbImage content_of(const PyramidOptions& options, Size<TargetPx> size, int bx, int by,
-                    std::span<const std::uint8_t> rgb) {
-  RgbImage image{size, std::vector<std::uint8_t>(static_cast<std::size_t>(size.area()) * 3, 255)};
+PixelRows rows_of(const RgbImage& image) {
+  return {image.rgb.data(), image.size.width, image.size.height, image.size.width * 3};
+}
+
+/// The block's part of the content.
+Size<TargetPx> content_size(const PyramidOptions& options, int bx, int by) {
   const std::int64_t block = options.block_px;
-  const std::int64_t width = std::min(size.width, options.size.width - bx * block);
-  const std::int64_t height = std::min(size.height, options.size.height - by * block);
-  if (width <= 0) return image;
-  for (std::int64_t row = 0; row < height; ++row) {
-    std::copy_n(rgb.data() + row * block * 3, width * 3, image.rgb.data() + row * size.width * 3);
-  }
+  return {std::clamp<std::int64_t>(options.size.width - bx * block, 0, block),
+          std::clamp<std::int64_t>(options.size.height - by * block, 0, block)};
+}
+
+/// Pixels of a block inside the padded size; white beyond the content.
+RgbImage padded_with_white(const PixelRows& content, Size<TargetPx> size) {
+  RgbImage image{size, std::vector<std::uint8_t>(static_cast<std::size_t>(size.area()) * 3, 255)};
+  for (std::int64_t row = 0; row < content.height; ++row)
+    std::copy_n(content.at(0, row), content.width * 3, image.rgb.data() + row * size.width * 3);
   return image;
 }
 
-std::vector<std::byte> deflate(std::span<const std::uint8_t> rgb) {
-  uLongf bytes = compressBound(rgb.size());
-  std::vector<std::byte> encoded(bytes);
-  if (compress2(reinterpret_cast<Bytef*>(encoded.data()), &bytes, rgb.data(), rgb.size(), kDeflateLevel) != Z_OK) {
-    throw Error(ErrorCode::kOutput, "zlib cannot compress {} bytes", rgb.size());
+/// A level's tiles behind each other, their lengths in the part's head.
+void encode_level(const PyramidOptions& options, const PixelRows& pixels, TileEncoder& encoder,
+                  std::vector<std::byte>& head, std::vector<std::byte>& tiles) {
+  const std::int64_t across = tiles_across(pixels.width, options.tile_px);
+  const std::int64_t down = tiles_across(pixels.height, options.tile_px);
+  append_word(head, static_cast<std::uint64_t>(across));
+  append_word(head, static_cast<std::uint64_t>(down));
+  for (std::int64_t ty = 0; ty < down; ++ty) {
+    for (std::int64_t tx = 0; tx < across; ++tx) {
+      const auto tile = encoder.encode_tile(pixels, tx * options.tile_px, ty * options.tile_px, options.tile_px);
+      append_word(head, tile.size());
+      tiles.insert(tiles.end(), tile.begin(), tile.end());
+    }
   }
-  encoded.resize(bytes);
-  return encoded;
 }
 
 }  // namespace
 
-std::vector<std::byte> encode_pixels(PyramidCodec codec, int jpeg_quality, std::span<const std::uint8_t> rgb, int width,
-                                     int height) {
-  return codec == PyramidCodec::kJpeg ? encode_jpeg_tile(rgb, width, height, jpeg_quality) : deflate(rgb);
-}
-
-std::vector<std::byte> encode_tile(const PyramidOptions& options, const RgbImage& image, std::int64_t tx,
-                                   std::int64_t ty) {
-  const std::int64_t tile = options.tile_px, width = image.size.width, height = image.size.height;
-  const std::int64_t columns = std::min(tile, width - tx * tile);
-  std::vector<std::uint8_t> pixels(static_cast<std::size_t>(tile * tile) * 3);
-  for (std::int64_t row = 0; row < tile; ++row) {
-    const std::int64_t from = std::min(ty * tile + row, height - 1);
-    std::uint8_t* const out = pixels.data() + row * tile * 3;
-    std::copy_n(image.rgb.data() + (from * width + tx * tile) * 3, columns * 3, out);
-    for (std::int64_t column = columns; column < tile; ++column)
-      std::copy_n(out + (columns - 1) * 3, 3, out + column * 3);
-  }
-  return encode_pixels(options.codec, options.jpeg_quality, pixels, options.tile_px, options.tile_px);
-}
-
-RgbImage halved(const RgbImage& image) {
-  const std::int64_t width = image.size.width / 2, height = image.size.height / 2;
-  RgbImage half{{width, height}, std::vector<std::uint8_t>(static_cast<std::size_t>(width * height) * 3)};
-  std::uint8_t* out = half.rgb.data();
-  for (std::int64_t y = 0; y < height; ++y) {
-    const std::uint8_t* upper = image.rgb.data() + 2 * y * image.size.width * 3;
-    const std::uint8_t* lower = upper + image.size.width * 3;
-    for (std::int64_t x = 0; x < width; ++x, upper += 6, lower += 6) {
-      for (int c = 0; c < 3; ++c)
-        *out++ = static_cast<std::uint8_t>((upper[c] + upper[c + 3] + lower[c] + lower[c + 3] + 2) >> 2);
-    }
-  }
-  return half;
-}
-
 std::vector<std::byte> encode_block(const PyramidOptions& options, int bx, int by, std::span<const std::uint8_t> rgb,
                                     const LevelDecorator& decorate) {
-  const PyramidLayout layout = layout_of(options);
-  const auto block = static_cast<std::size_t>(options.block_px);
-  if (bx < 0 || by < 0 || bx >= layout.blocks_x || by >= layout.blocks_y || rgb.size() != block * block * 3) {
+  const std::int64_t block = options.block_px;
+  if (rgb.size() != static_cast<std::size_t>(block * block) * 3)
     throw std::invalid_argument(fmt::format("encode_block: block ({}, {}) with {} bytes", bx, by, rgb.size()));
+  const Size<TargetPx> content = content_size(options, bx, by);
+  return encode_block(options, bx, by, PixelRows{rgb.data(), content.width, content.height, block * 3}, decorate);
+}
+
+std::vector<std::byte> encode_block(const PyramidOptions& options, int bx, int by, const PixelRows& pixels,
+                                    const LevelDecorator& decorate) {
+  const PyramidLayout layout = layout_of(options);
+  const Size<TargetPx> content = content_size(options, bx, by);
+  if (bx < 0 || by < 0 || bx >= layout.blocks_x || by >= layout.blocks_y || pixels.width != content.width ||
+      pixels.height != content.height) {
+    throw std::invalid_argument(
+        fmt::format("encode_block: block ({}, {}) of {} x {} px", bx, by, pixels.width, pixels.height));
   }
   std::vector<std::byte> part, tiles;
   append_word(part, kPartMagic);
   append_word(part, static_cast<std::uint64_t>(layout.block_levels));
-  RgbImage image = content_of(options, block_size(options, layout, bx, by, 0), bx, by, rgb);
+  const Size<TargetPx> size = block_size(options, layout, bx, by, 0);
+  PixelRows level_pixels = pixels;
+  RgbImage image;  // holds level_pixels where they are not the caller's
+  if (size != content) {
+    image = padded_with_white(pixels, size);
+    level_pixels = rows_of(image);
+  }
+  TileEncoder encoder(options);
   for (int level = 0; level < layout.block_levels; ++level) {
-    if (level > 0) image = halved(image);
-    RgbImage drawn = image;
-    const std::int64_t level_block = options.block_px >> level;
-    if (decorate) decorate(level, {bx * level_block, by * level_block}, drawn);
-    const std::int64_t across = tiles_across(image.size.width, options.tile_px);
-    const std::int64_t down = tiles_across(image.size.height, options.tile_px);
-    append_word(part, static_cast<std::uint64_t>(across));
-    append_word(part, static_cast<std::uint64_t>(down));
-    for (std::int64_t ty = 0; ty < down; ++ty) {
-      for (std::int64_t tx = 0; tx < across; ++tx) {
-        const std::vector<std::byte> tile = encode_tile(options, drawn, tx, ty);
-        append_word(part, tile.size());
-        tiles.insert(tiles.end(), tile.begin(), tile.end());
-      }
+    if (level > 0) {
+      image = halved(level_pixels);
+      level_pixels = rows_of(image);
+    }
+    if (decorate) {
+      RgbImage drawn = padded_with_white(level_pixels, {level_pixels.width, level_pixels.height});
+      const std::int64_t level_block = options.block_px >> level;
+      decorate(level, {bx * level_block, by * level_block}, drawn);
+      encode_level(options, rows_of(drawn), encoder, part, tiles);
+    } else {
+      encode_level(options, level_pixels, encoder, part, tiles);
     }
   }
+  part.reserve(part.size() + tiles.size() + static_cast<std::size_t>(level_pixels.width * level_pixels.height) * 3);
   part.insert(part.end(), tiles.begin(), tiles.end());
-  const auto last = std::as_bytes(std::span(image.rgb));
-  part.insert(part.end(), last.begin(), last.end());
+  for (std::int64_t row = 0; row < level_pixels.height; ++row) {
+    const auto bytes =
+        std::as_bytes(std::span(level_pixels.at(0, row), static_cast<std::size_t>(level_pixels.width) * 3));
+    part.insert(part.end(), bytes.begin(), bytes.end());
+  }
   return part;
 }
 

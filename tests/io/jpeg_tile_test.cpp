@@ -20,8 +20,8 @@ using testing::noise_picture;
 
 TEST(JpegTile, TilesLeaveTheTablesOut) {
   const RgbImage picture = noise_picture({64, 64});
-  const auto tables = jpeg_tables(90);
-  const auto tile = encode_jpeg_tile(picture.rgb, 64, 64, 90);
+  const auto tables = jpeg_tables({90});
+  const auto tile = encode_jpeg_tile(picture.rgb, 64, 64, {90});
   const auto file = encode_jpeg_file(picture.rgb, 64, 64, 90);
   for (const auto* stream : {&tables, &tile, &file}) {
     ASSERT_GT(stream->size(), 4u);
@@ -35,11 +35,11 @@ TEST(JpegTile, TilesLeaveTheTablesOut) {
 
 TEST(JpegTile, RefusesWhatDoesNotFit) {
   const RgbImage picture = noise_picture({64, 64});
-  EXPECT_THROW(encode_jpeg_tile(picture.rgb, 64, 63, 90), std::invalid_argument);
-  EXPECT_THROW(encode_jpeg_tile(picture.rgb, 64, 64, 0), std::invalid_argument);
+  EXPECT_THROW(encode_jpeg_tile(picture.rgb, 64, 63, {90}), std::invalid_argument);
+  EXPECT_THROW(encode_jpeg_tile(picture.rgb, 64, 64, {0}), std::invalid_argument);
   const std::vector<std::uint8_t> wide(70000 * 3);
   try {
-    encode_jpeg_tile(wide, 70000, 1, 90);
+    encode_jpeg_tile(wide, 70000, 1, {90});
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kOutput);
