@@ -6,6 +6,7 @@
 #include <cstring>
 #include <exception>
 #include <memory>
+#include <span>
 
 #include "core/error.h"
 #include "io/vips_runtime.h"
