@@ -46,13 +46,18 @@ __attribute__((target("ssse3"))) std::int64_t halve_row_ssse3(const std::uint8_t
 
 }  // namespace
 
-RgbImage halved(const PixelRows& image) {
-  const std::int64_t width = image.width / 2, height = image.height / 2;
-  RgbImage half{{width, height}, std::vector<std::uint8_t>(static_cast<std::size_t>(width * height) * 3)};
+void halve(const PixelRows& image, RgbImage& half) {
+  half.size = {image.width / 2, image.height / 2};
+  half.rgb.resize(static_cast<std::size_t>(half.size.area()) * 3);
+  halve_rows(image, 0, half.size.height, half);
+}
+
+void halve_rows(const PixelRows& image, std::int64_t begin, std::int64_t end, RgbImage& half) {
 #if defined(__x86_64__)
   static const bool has_ssse3 = __builtin_cpu_supports("ssse3") != 0;
 #endif
-  for (std::int64_t y = 0; y < height; ++y) {
+  const std::int64_t width = half.size.width;
+  for (std::int64_t y = begin; y < end; ++y) {
     const std::uint8_t* const upper = image.at(0, 2 * y);
     const std::uint8_t* const lower = image.at(0, 2 * y + 1);
     std::uint8_t* const out = half.rgb.data() + y * width * 3;
@@ -62,7 +67,6 @@ RgbImage halved(const PixelRows& image) {
 #endif
     halve_row(upper, lower, done, width, out);
   }
-  return half;
 }
 
 }  // namespace vtissue::io

@@ -98,8 +98,8 @@ SlideProperties ome_properties(std::string_view xml) {
   return properties;
 }
 
-std::unique_ptr<SlideReader> open_ome_tiff(const std::filesystem::path& path, const SlideOptions& options) {
-  TiffLevels tiff = read_tiff_levels(path);
+std::unique_ptr<SlideReader> open_ome_tiff(const std::filesystem::path& path, const SlideOptions& options,
+                                           TiffLevels& tiff) {
   const bool is_ome = tiff.description.find("<OME") != std::string::npos;
   if (!is_ome || !tiff.first_is_level) return nullptr;
   return std::make_unique<OmeTiffReader>(path, std::move(tiff), options);

@@ -201,7 +201,7 @@ class OpenSlideReader final : public SlideReader {
 
 }  // namespace
 
-std::unique_ptr<SlideReader> open_openslide(const fs::path& path, const SlideOptions& options) {
+std::unique_ptr<SlideReader> open_openslide(const fs::path& path, const SlideOptions& options, TiffLevels tiff) {
   ensure_image_libraries();
   const char* const vendor = openslide_detect_vendor(path.c_str());
   if (vendor == nullptr) return nullptr;
@@ -215,7 +215,7 @@ std::unique_ptr<SlideReader> open_openslide(const fs::path& path, const SlideOpt
   }
   // The formats whose levels are tiled images of a TIFF and nothing else.
   const bool is_plain = vendor == std::string_view("aperio") || vendor == std::string_view("generic-tiff");
-  TiffLevels tiff = is_plain ? read_tiff_levels(path) : TiffLevels();
+  if (!is_plain) tiff = {};
   const auto misread = sizes_that_openslide_misreads(path);
   Size<LevelPx> level0;
   openslide_get_level0_dimensions(handle.get(), &level0.width, &level0.height);

@@ -74,27 +74,15 @@ Size<TargetPx> content_size(const PyramidOptions& options, int bx, int by) {
 }
 
 /// Pixels of a block inside the padded size; white beyond the content.
-RgbImage padded_with_white(const PixelRows& content, Size<TargetPx> size) {
-  RgbImage image{size, std::vector<std::uint8_t>(static_cast<std::size_t>(size.area()) * 3, 255)};
+void pad_with_white(const PixelRows& content, Size<TargetPx> size, RgbImage& image) {
+  image.size = size;
+  image.rgb.assign(static_cast<std::size_t>(size.area()) * 3, 255);
   for (std::int64_t row = 0; row < content.height; ++row)
     std::copy_n(content.at(0, row), content.width * 3, image.rgb.data() + row * size.width * 3);
-  return image;
 }
 
-/// A level's tiles behind each other, their lengths in the part's head.
-void encode_level(const PyramidOptions& options, const PixelRows& pixels, TileEncoder& encoder,
-                  std::vector<std::byte>& head, std::vector<std::byte>& tiles) {
-  const std::int64_t across = tiles_across(pixels.width, options.tile_px);
-  const std::int64_t down = tiles_across(pixels.height, options.tile_px);
-  append_word(head, static_cast<std::uint64_t>(across));
-  append_word(head, static_cast<std::uint64_t>(down));
-  for (std::int64_t ty = 0; ty < down; ++ty) {
-    for (std::int64_t tx = 0; tx < across; ++tx) {
-      const auto tile = encoder.encode_tile(pixels, tx * options.tile_px, ty * options.tile_px, options.tile_px);
-      append_word(head, tile.size());
-      tiles.insert(tiles.end(), tile.begin(), tile.end());
-    }
-  }
+void put_word(std::uint64_t value, std::byte* out) {
+  for (int i = 0; i < 8; ++i) out[i] = static_cast<std::byte>(value >> (8 * i) & 255);
 }
 
 }  // namespace
@@ -110,46 +98,86 @@ std::vector<std::byte> encode_block(const PyramidOptions& options, int bx, int b
 
 std::vector<std::byte> encode_block(const PyramidOptions& options, int bx, int by, const PixelRows& pixels,
                                     const LevelDecorator& decorate) {
-  const PyramidLayout layout = layout_of(options);
-  const Size<TargetPx> content = content_size(options, bx, by);
-  if (bx < 0 || by < 0 || bx >= layout.blocks_x || by >= layout.blocks_y || pixels.width != content.width ||
+  return BlockEncoder(options).encode(bx, by, pixels, decorate);
+}
+
+BlockEncoder::BlockEncoder(const PyramidOptions& options)
+    : options_(options), layout_(layout_of(options)), encoder_(options) {}
+
+std::vector<std::byte> BlockEncoder::encode(int bx, int by, const PixelRows& pixels, const LevelDecorator& decorate) {
+  const Size<TargetPx> content = content_size(options_, bx, by);
+  if (bx < 0 || by < 0 || bx >= layout_.blocks_x || by >= layout_.blocks_y || pixels.width != content.width ||
       pixels.height != content.height) {
     throw std::invalid_argument(
         fmt::format("encode_block: block ({}, {}) of {} x {} px", bx, by, pixels.width, pixels.height));
   }
-  std::vector<std::byte> part, tiles;
+  std::vector<std::byte> part;
+  part.reserve(usual_bytes_ + usual_bytes_ / 4);
   append_word(part, kPartMagic);
-  append_word(part, static_cast<std::uint64_t>(layout.block_levels));
-  const Size<TargetPx> size = block_size(options, layout, bx, by, 0);
+  append_word(part, static_cast<std::uint64_t>(layout_.block_levels));
+  head_ = part.size();
+  // Room for the levels' words, which stand before the tiles.
+  std::size_t words = 0;
+  for (int level = 0; level < layout_.block_levels; ++level) {
+    const Size<TargetPx> size = block_size(options_, layout_, bx, by, level);
+    words += 2 + static_cast<std::size_t>(tiles_across(size.width, options_.tile_px) *
+                                          tiles_across(size.height, options_.tile_px));
+  }
+  part.resize(part.size() + 8 * words);
+  const Size<TargetPx> size = block_size(options_, layout_, bx, by, 0);
   PixelRows level_pixels = pixels;
-  RgbImage image;  // holds level_pixels where they are not the caller's
   if (size != content) {
-    image = padded_with_white(pixels, size);
-    level_pixels = rows_of(image);
+    pad_with_white(pixels, size, padded_);
+    level_pixels = rows_of(padded_);
   }
-  TileEncoder encoder(options);
-  for (int level = 0; level < layout.block_levels; ++level) {
-    if (level > 0) {
-      image = halved(level_pixels);
-      level_pixels = rows_of(image);
-    }
+  for (int level = 0; level < layout_.block_levels; ++level) {
+    RgbImage* const half = level + 1 < layout_.block_levels ? &halves_[level % 2] : nullptr;
     if (decorate) {
-      RgbImage drawn = padded_with_white(level_pixels, {level_pixels.width, level_pixels.height});
-      const std::int64_t level_block = options.block_px >> level;
-      decorate(level, {bx * level_block, by * level_block}, drawn);
-      encode_level(options, rows_of(drawn), encoder, part, tiles);
+      pad_with_white(level_pixels, {level_pixels.width, level_pixels.height}, drawn_);
+      const std::int64_t level_block = options_.block_px >> level;
+      decorate(level, {bx * level_block, by * level_block}, drawn_);
+      encode_level(rows_of(drawn_), level_pixels, half, part);
     } else {
-      encode_level(options, level_pixels, encoder, part, tiles);
+      encode_level(level_pixels, level_pixels, half, part);
     }
+    if (half != nullptr) level_pixels = rows_of(*half);
   }
-  part.reserve(part.size() + tiles.size() + static_cast<std::size_t>(level_pixels.width * level_pixels.height) * 3);
-  part.insert(part.end(), tiles.begin(), tiles.end());
   for (std::int64_t row = 0; row < level_pixels.height; ++row) {
     const auto bytes =
         std::as_bytes(std::span(level_pixels.at(0, row), static_cast<std::size_t>(level_pixels.width) * 3));
     part.insert(part.end(), bytes.begin(), bytes.end());
   }
+  usual_bytes_ = part.size();
   return part;
+}
+
+/// Tiles to the part's end, their number and lengths to its head. The next level is made a row of tiles at a time,
+/// while they are in the processor's cache.
+void BlockEncoder::encode_level(const PixelRows& pixels, const PixelRows& undrawn, RgbImage* half,
+                                std::vector<std::byte>& part) {
+  const std::int64_t tile_px = options_.tile_px;
+  const std::int64_t across = tiles_across(pixels.width, options_.tile_px);
+  const std::int64_t down = tiles_across(pixels.height, options_.tile_px);
+  const auto put = [&](std::uint64_t word) {
+    put_word(word, part.data() + head_);
+    head_ += 8;
+  };
+  put(static_cast<std::uint64_t>(across));
+  put(static_cast<std::uint64_t>(down));
+  if (half != nullptr) {
+    half->size = {undrawn.width / 2, undrawn.height / 2};
+    half->rgb.resize(static_cast<std::size_t>(half->size.area()) * 3);
+  }
+  for (std::int64_t ty = 0; ty < down; ++ty) {
+    for (std::int64_t tx = 0; tx < across; ++tx) {
+      const auto tile = encoder_.encode_tile(pixels, tx * tile_px, ty * tile_px, options_.tile_px);
+      put(tile.size());
+      part.insert(part.end(), tile.begin(), tile.end());
+    }
+    if (half != nullptr) {
+      halve_rows(undrawn, ty * tile_px / 2, std::min((ty + 1) * tile_px, undrawn.height) / 2, *half);
+    }
+  }
 }
 
 BlockPart parse_block(const PyramidOptions& options, int bx, int by, std::span<const std::byte> bytes) {

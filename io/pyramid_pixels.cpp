@@ -5,10 +5,11 @@
 #include <exception>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <stdexcept>
 #include <thread>
 
-#include "io/pyramid_writer.h"
+#include "io/pyramid_block.h"
 
 namespace vtissue::io {
 namespace {
@@ -50,6 +51,7 @@ class BlocksAhead {
  private:
   void work() {
     std::vector<std::uint8_t> scratch;
+    std::optional<BlockEncoder> encoder;  // made in the loop, where what it throws is caught
     for (;;) {
       int id = 0;
       {
@@ -59,7 +61,8 @@ class BlocksAhead {
         id = next_++;
       }
       try {
-        std::vector<std::byte> part = encode(id % layout_.blocks_x, id / layout_.blocks_x, scratch);
+        if (!encoder) encoder.emplace(options_);
+        std::vector<std::byte> part = encode(id % layout_.blocks_x, id / layout_.blocks_x, *encoder, scratch);
         const std::lock_guard lock(mutex_);
         done_.emplace(id, std::move(part));
       } catch (...) {
@@ -71,15 +74,14 @@ class BlocksAhead {
     }
   }
 
-  std::vector<std::byte> encode(int bx, int by, std::vector<std::uint8_t>& scratch) const {
+  std::vector<std::byte> encode(int bx, int by, BlockEncoder& encoder, std::vector<std::uint8_t>& scratch) const {
     const std::int64_t block = options_.block_px;
     const Box<TargetPx> box{{bx * block, by * block},
                             {std::clamp<std::int64_t>(options_.size.width - bx * block, 0, block),
                              std::clamp<std::int64_t>(options_.size.height - by * block, 0, block)}};
     const bool empty = box.size.width == 0 || box.size.height == 0;  // padding alone
-    return encode_block(options_, bx, by,
-                        empty ? PixelRows{nullptr, box.size.width, box.size.height, 0} : pixels_(box, scratch),
-                        decorate_);
+    return encoder.encode(
+        bx, by, empty ? PixelRows{nullptr, box.size.width, box.size.height, 0} : pixels_(box, scratch), decorate_);
   }
 
   const PyramidOptions& options_;

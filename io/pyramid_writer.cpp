@@ -1,10 +1,10 @@
 #include "io/pyramid_writer.h"
 
 #include <algorithm>
-#include <string>
 #include <system_error>
 #include <unordered_map>
 
+#include "core/hash.h"
 #include "io/bigtiff_writer.h"
 #include "io/box_halve.h"
 #include "io/pyramid_block.h"
@@ -26,19 +26,27 @@ class TileStore {
 
   BigTiffWriter::Extent append(std::span<const std::byte> tile) {
     if (tile.size() > kLargestShared) return file_.append(tile);
-    std::string content(reinterpret_cast<const char*>(tile.data()), tile.size());
-    if (const auto found = known_.find(content); found != known_.end()) return found->second;
+    const std::uint64_t key = checksum64(tile);
+    const auto [first, last] = known_.equal_range(key);
+    for (auto known = first; known != last; ++known) {
+      if (std::ranges::equal(known->second.content, tile)) return known->second.extent;
+    }
     const BigTiffWriter::Extent extent = file_.append(tile);
     if (bytes_ + tile.size() <= kSharedBytes) {
       bytes_ += tile.size();
-      known_.emplace(std::move(content), extent);
+      known_.emplace(key, Known{{tile.begin(), tile.end()}, extent});
     }
     return extent;
   }
 
  private:
+  struct Known {
+    std::vector<std::byte> content;
+    BigTiffWriter::Extent extent;
+  };
+
   BigTiffWriter& file_;
-  std::unordered_map<std::string, BigTiffWriter::Extent> known_;
+  std::unordered_multimap<std::uint64_t, Known> known_;  // by checksum
   std::size_t bytes_ = 0;
 };
 

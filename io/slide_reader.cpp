@@ -47,8 +47,9 @@ Point<Level0Px> level_origin(const SlideLevel& level, Point<LevelPx> pixel) {
 std::unique_ptr<SlideReader> SlideReader::open(const fs::path& path, const SlideOptions& options) {
   require_regular_file(path);
   check_tiff_is_whole(path);
-  if (auto slide = open_ome_tiff(path, options)) return slide;
-  if (auto slide = open_openslide(path, options)) return slide;
+  TiffLevels tiff = read_tiff_levels(path);
+  if (auto slide = open_ome_tiff(path, options, tiff)) return slide;
+  if (auto slide = open_openslide(path, options, std::move(tiff))) return slide;
   if (auto picture = open_picture(path, options)) return picture;
   throw Error(ErrorCode::kBadInput,
               "{}: not recognised as a slide or picture (OpenSlide's formats, TIFF, PNG and JPEG are read)",

@@ -6,10 +6,12 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <condition_variable>
 #include <cstring>
 #include <list>
 #include <map>
 #include <mutex>
+#include <set>
 #include <utility>
 
 #include "core/error.h"
@@ -36,30 +38,66 @@ struct TiffTiles::Cache {
   };
 
   std::mutex mutex;
+  std::condition_variable decoded;
   std::list<Entry> entries;  // the latest used first
   std::map<Key, std::list<Entry>::iterator> places;
+  std::set<Key> claimed;  // being decoded by somebody
   std::size_t bytes = 0;
   std::vector<std::unique_ptr<Worker>> idle;
 
   Pixels find(Key key) {
     const std::lock_guard lock(mutex);
+    return found(key);
+  }
+
+  /// The pixels; or null, and the caller has to decode them and keep() or give_up(); or null and `busy`, and another
+  /// thread is at it.
+  Pixels find_or_claim(Key key, bool& busy) {
+    const std::lock_guard lock(mutex);
+    Pixels pixels = found(key);
+    busy = pixels == nullptr && !claimed.insert(key).second;
+    return pixels;
+  }
+
+  /// The same, but waits for the other thread.
+  Pixels wait_or_claim(Key key) {
+    std::unique_lock lock(mutex);
+    decoded.wait(lock, [&] { return !claimed.contains(key); });
+    Pixels pixels = found(key);
+    if (pixels == nullptr) claimed.insert(key);
+    return pixels;
+  }
+
+  void keep(Key key, Pixels pixels) {
+    {
+      const std::lock_guard lock(mutex);
+      claimed.erase(key);
+      bytes += pixels->size();
+      entries.push_front({key, std::move(pixels)});
+      places[key] = entries.begin();
+      while (bytes > kCacheBytes && entries.size() > 1) {
+        bytes -= entries.back().pixels->size();
+        places.erase(entries.back().key);
+        entries.pop_back();
+      }
+    }
+    decoded.notify_all();
+  }
+
+  void give_up(Key key) {
+    {
+      const std::lock_guard lock(mutex);
+      claimed.erase(key);
+    }
+    decoded.notify_all();
+  }
+
+ private:
+  Pixels found(Key key) {
     const auto place = places.find(key);
     if (place == places.end()) return nullptr;
     entries.splice(entries.begin(), entries, place->second);
     return place->second->pixels;
-  }
-
-  void keep(Key key, Pixels pixels) {
-    const std::lock_guard lock(mutex);
-    if (places.contains(key)) return;  // another thread was as fast
-    bytes += pixels->size();
-    entries.push_front({key, std::move(pixels)});
-    places[key] = entries.begin();
-    while (bytes > kCacheBytes && entries.size() > 1) {
-      bytes -= entries.back().pixels->size();
-      places.erase(entries.back().key);
-      entries.pop_back();
-    }
   }
 };
 
@@ -121,28 +159,63 @@ bool TiffTiles::read(std::size_t level, Box<LevelPx> box, std::span<std::uint8_t
     }
     return state == TileState::kDecoded;
   };
+  /// Decodes a claimed tile into the cache; null if it is of another kind.
+  const auto decode_claimed = [&](std::int64_t tile) -> Pixels {
+    try {
+      auto pixels =
+          std::make_shared<std::vector<std::uint8_t>>(static_cast<std::size_t>(tile_row_bytes * at.tile_height));
+      if (decode_to(tile, pixels->data(), tile_row_bytes)) {
+        cache_->keep({level, tile}, pixels);
+        return pixels;
+      }
+    } catch (...) {
+      cache_->give_up({level, tile});
+      throw;
+    }
+    cache_->give_up({level, tile});
+    return nullptr;
+  };
+  const auto place = [&](const std::vector<std::uint8_t>& pixels, std::int64_t tile) {
+    const std::int64_t tile_left = tile % at.tiles_x * at.tile_width, tile_top = tile / at.tiles_x * at.tile_height;
+    const std::int64_t left = std::max(left_in, tile_left), end = std::min(right_in, tile_left + at.tile_width);
+    const std::int64_t top = std::max(top_in, tile_top), last = std::min(bottom_in, tile_top + at.tile_height);
+    const std::uint8_t* const from = pixels.data() + (top - tile_top) * tile_row_bytes + (left - tile_left) * 3;
+    std::uint8_t* const to = out.data() + (top - box.origin.y) * row_bytes + (left - box.origin.x) * 3;
+    for (std::int64_t row = 0; row < last - top; ++row)
+      std::copy_n(from + row * tile_row_bytes, (end - left) * 3, to + row * row_bytes);
+  };
+
+  std::vector<std::int64_t> with_others;  // tiles that other threads are decoding
   for (std::int64_t ty = top_in / at.tile_height; ty * at.tile_height < bottom_in; ++ty) {
     for (std::int64_t tx = left_in / at.tile_width; tx * at.tile_width < right_in; ++tx) {
-      const std::int64_t tile = ty * at.tiles_x + tx, tile_left = tx * at.tile_width, tile_top = ty * at.tile_height;
-      const std::int64_t left = std::max(left_in, tile_left), end = std::min(right_in, tile_left + at.tile_width);
-      const std::int64_t top = std::max(top_in, tile_top), last = std::min(bottom_in, tile_top + at.tile_height);
-      std::uint8_t* const to = out.data() + (top - box.origin.y) * row_bytes + (left - box.origin.x) * 3;
-      Pixels kept = cache_->find({level, tile});
-      if (kept == nullptr && end - left == at.tile_width && last - top == at.tile_height) {
+      const std::int64_t tile = ty * at.tiles_x + tx, left = tx * at.tile_width, top = ty * at.tile_height;
+      const bool is_whole =
+          left >= left_in && left + at.tile_width <= right_in && top >= top_in && top + at.tile_height <= bottom_in;
+      if (is_whole) {
+        if (const Pixels kept = cache_->find({level, tile})) {
+          place(*kept, tile);
+          continue;
+        }
+        std::uint8_t* const to = out.data() + (top - box.origin.y) * row_bytes + (left - box.origin.x) * 3;
         if (!decode_to(tile, to, row_bytes)) return false;
         continue;
       }
-      if (kept == nullptr) {
-        auto pixels =
-            std::make_shared<std::vector<std::uint8_t>>(static_cast<std::size_t>(tile_row_bytes * at.tile_height));
-        if (!decode_to(tile, pixels->data(), tile_row_bytes)) return false;
-        kept = std::move(pixels);
-        cache_->keep({level, tile}, kept);
+      bool busy = false;
+      Pixels pixels = cache_->find_or_claim({level, tile}, busy);
+      if (busy) {
+        with_others.push_back(tile);
+        continue;
       }
-      const std::uint8_t* from = kept->data() + (top - tile_top) * tile_row_bytes + (left - tile_left) * 3;
-      for (std::int64_t row = 0; row < last - top; ++row)
-        std::copy_n(from + row * tile_row_bytes, (end - left) * 3, to + row * row_bytes);
+      if (pixels == nullptr) pixels = decode_claimed(tile);
+      if (pixels == nullptr) return false;
+      place(*pixels, tile);
     }
+  }
+  for (const std::int64_t tile : with_others) {
+    Pixels pixels = cache_->wait_or_claim({level, tile});
+    if (pixels == nullptr) pixels = decode_claimed(tile);
+    if (pixels == nullptr) return false;
+    place(*pixels, tile);
   }
   return true;
 }
