@@ -79,6 +79,8 @@ class OpenSlideReader final : public SlideReader {
     info_.mpp = resolve_mpp(properties, options.mpp, path_);
     info_.bounds = bounds_of(properties);
     info_.icc_profile = std::move(tiff.icc_profile);
+    for (const char* const* name = openslide_get_associated_image_names(slide); *name != nullptr; ++name)
+      info_.associated.emplace_back(*name);
     if (std::any_of(direct.begin(), direct.end(), [](const TiffLevel& level) { return !level.size.empty(); }))
       direct_ = std::make_unique<TiffTiles>(path_, std::move(direct));
   }
@@ -99,6 +101,26 @@ class OpenSlideReader final : public SlideReader {
   }
 
   Picture thumbnail(int longest_px) const override { return area_thumbnail(longest_px); }
+
+  /// With a handle of its own: a picture that cannot be decoded must not end the reading of tiles.
+  Picture associated_image(const std::string& name) const override {
+    if (std::find(info_.associated.begin(), info_.associated.end(), name) == info_.associated.end())
+      return SlideReader::associated_image(name);
+    const Handle own = open_handle(path_);
+    Picture picture;
+    if (own != nullptr)
+      openslide_get_associated_image_dimensions(own.get(), name.c_str(), &picture.size.width, &picture.size.height);
+    if (own == nullptr || picture.size.width <= 0 || picture.size.height <= 0)
+      throw Error(ErrorCode::kBadInput, "{}: the image \"{}\" cannot be read", path_.string(), name);
+    std::vector<std::uint32_t> argb(static_cast<std::size_t>(picture.size.area()));
+    openslide_read_associated_image(own.get(), name.c_str(), argb.data());
+    if (const char* const error = openslide_get_error(own.get())) {
+      throw Error(ErrorCode::kBadInput, "{}: the image \"{}\" cannot be decoded: {}", path_.string(), name, error);
+    }
+    picture.rgb.resize(argb.size() * 3);
+    compose_over_white(argb.data(), argb.size(), picture.rgb.data());
+    return picture;
+  }
 
  private:
   /// A level as OpenSlide counts it.

@@ -56,6 +56,10 @@ std::unique_ptr<SlideReader> SlideReader::open(const fs::path& path, const Slide
               path.string());
 }
 
+SlideReader::Picture SlideReader::associated_image(const std::string& name) const {
+  throw std::invalid_argument("SlideReader::associated_image: no \"" + name + "\"");
+}
+
 Box<LevelPx> SlideReader::checked_box(int level, Point<Level0Px> origin, Size<LevelPx> size,
                                       std::size_t out_bytes) const {
   const auto& levels = info().levels;

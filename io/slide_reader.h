@@ -37,6 +37,7 @@ struct SlideInfo {
   std::optional<Mpp> mpp;          ///< absent: nothing trustworthy in the file
   std::optional<double> objective_power;
   std::optional<Box<Level0Px>> bounds;  ///< non-empty area of sparse formats
+  std::vector<std::string> associated;  ///< pictures besides the slide: "label", "macro", "thumbnail"
   std::vector<std::byte> icc_profile;   ///< what the numbers mean, if a TIFF, PNG or JPEG says; they are not converted
   std::filesystem::path path;           ///< as given to open(); for messages
 };
@@ -71,6 +72,10 @@ class SlideReader {
     double downsample = 1;  ///< level-0 pixels per pixel
   };
   virtual Picture thumbnail(int longest_px) const = 0;
+
+  /// One of info().associated, composed over white. It may show the name of a patient: nothing of it goes into what is
+  /// published. Throws std::invalid_argument for another name, Error kBadInput if it cannot be decoded.
+  virtual Picture associated_image(const std::string& name) const;
 
  protected:
   /// Checks read()'s arguments and gives the box in pixels of the level.

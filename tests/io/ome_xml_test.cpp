@@ -1,4 +1,4 @@
-#include "io/ome_tiff_reader.h"
+#include "io/ome_xml.h"
 
 #include <gmock/gmock.h>
 
