@@ -62,7 +62,7 @@ int run(const Writing& writing) {
   options.size = {width, height};
   options.mpp = 0.5;
   options.profile = io::PyramidProfile::kGeneric;
-  options.block_px = 512;  // small enough for the processor's caches
+  options.block_px = 1024;  // small enough for the processor's caches
   options.quality = writing.quality;
   // As libvips does.
   options.sampling = writing.quality < 90 ? io::ChromaSampling::k420 : io::ChromaSampling::k444;

@@ -46,6 +46,7 @@ TEST(JpegTile, RefusesWhatDoesNotFit) {
   }
 }
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 /// Encodes noise with too little memory for the stream, so that the error comes after it has grown several times.
 [[noreturn]] void encode_short_of_memory(const RgbImage& picture) {
   ::mallopt(M_MMAP_THRESHOLD, 1 << 16);  // large blocks come from the system, not from what was freed before
@@ -64,6 +65,7 @@ TEST(JpegTile, RefusesWhatDoesNotFit) {
   }
   std::_Exit(status);
 }
+#endif
 
 TEST(JpegTileDeath, LackOfMemoryIsAnErrorAndFreesNothingTwice) {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
