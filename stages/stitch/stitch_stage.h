@@ -45,7 +45,7 @@ class StitchStage : public pipeline::Stage {
   StitchStage(StitchOptions options, std::shared_ptr<const models::Autoencoder> autoencoder);
 
   std::string_view name() const override { return "stitch"; }
-  int format_version() const override { return 3; }
+  int format_version() const override { return 4; }
   std::vector<pipeline::Port> inputs() const override;
   std::vector<pipeline::Port> outputs() const override;
   nlohmann::json identity() const override;
