@@ -1,15 +1,14 @@
 #include "benchmarks/compare.h"
 
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
 
+#include "benchmarks/peer.h"
 #include "core/error.h"
 #include "core/safetensors.h"
 #include "models/device.h"
@@ -19,98 +18,6 @@ namespace vtissue::benchmarks {
 namespace fs = std::filesystem;
 
 namespace {
-
-/// A folder that goes when the program ends.
-class Scratch {
- public:
-  Scratch() {
-    std::string name = (fs::temp_directory_path() / "vtissue-benchmark-XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) throw Error(ErrorCode::kOutput, "{}: cannot be made", name);
-    path_ = name;
-  }
-  ~Scratch() {
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
-  }
-  fs::path operator/(const char* name) const { return path_ / name; }
-
- private:
-  fs::path path_;
-};
-
-fs::path peers_python() {
-  const char* cache = std::getenv("VTISSUE_CACHE");
-  const char* home = std::getenv("HOME");
-  const fs::path root = cache != nullptr ? fs::path(cache) : fs::path(home != nullptr ? home : "/") / ".cache/vtissue";
-  const fs::path python = root / "benchmark-peers" / "bin" / "python";
-  if (!fs::exists(python)) {
-    throw Error(ErrorCode::kUsage, "{}: not there; run tools/get-benchmark-peers.sh", python.string());
-  }
-  return python;
-}
-
-/// peers.py in a process of its own.
-class Peer {
- public:
-  Peer(std::vector<std::string> arguments, bool our_mkl_mode) {
-    int to[2], from[2];
-    if (::pipe(to) != 0 || ::pipe(from) != 0) throw Error(ErrorCode::kDevice, "no pipe to the peer");
-    process_ = ::fork();
-    if (process_ == 0) {
-      ::dup2(to[0], STDIN_FILENO);
-      ::dup2(from[1], STDOUT_FILENO);
-      for (const int end : {to[0], to[1], from[0], from[1]}) ::close(end);
-      ::unsetenv("GOMP_SPINCOUNT");
-      if (!our_mkl_mode) ::unsetenv("MKL_CBWR");
-      std::vector<char*> argv;
-      for (std::string& argument : arguments) argv.push_back(argument.data());
-      argv.push_back(nullptr);
-      ::execv(argv[0], argv.data());
-      ::_exit(127);
-    }
-    ::close(to[0]);
-    ::close(from[1]);
-    in_ = ::fdopen(to[1], "w");
-    out_ = ::fdopen(from[0], "r");
-    if (read() != "ready") throw Error(ErrorCode::kModel, "the peer did not start; its message is above");
-  }
-  ~Peer() {
-    std::fclose(in_);
-    std::fclose(out_);
-    ::waitpid(process_, nullptr, 0);
-  }
-  Peer(const Peer&) = delete;
-
-  /// Seconds of one forward pass.
-  double run() {
-    const std::string answer = ask("run");
-    double seconds = 0;
-    std::from_chars(answer.data(), answer.data() + answer.size(), seconds);
-    if (!(seconds > 0)) throw Error(ErrorCode::kModel, "the peer answered \"{}\"", answer);
-    return seconds;
-  }
-
-  std::string ask(const std::string& line) {
-    std::fprintf(in_, "%s\n", line.c_str());
-    std::fflush(in_);
-    const std::string answer = read();
-    if (answer.empty()) throw Error(ErrorCode::kModel, "the peer stopped; its message is above");
-    return answer;
-  }
-
- private:
-  std::string read() {
-    char line[256];
-    if (std::fgets(line, sizeof line, out_) == nullptr) return {};
-    std::string text = line;
-    while (!text.empty() && text.back() == '\n') text.pop_back();
-    return text;
-  }
-
-  pid_t process_ = 0;
-  std::FILE* in_ = nullptr;
-  std::FILE* out_ = nullptr;
-};
 
 /// How far a result is from the reference: root mean square and largest, relative to the reference's.
 struct Deviation {
@@ -144,11 +51,6 @@ Agreement agree(const at::Tensor& ours, const at::Tensor& peers, models::Dtype d
   return {our.rms <= peer.rms && peer.rms <= kBf16,
           fmt::format("off the f32 result, rms (largest): ours {:.1e} ({:.1e}), peer {:.1e} ({:.1e})", our.rms,
                       our.largest, peer.rms, peer.largest)};
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
 }
 
 void write_inputs(const std::vector<std::pair<std::string, at::Tensor>>& inputs, const fs::path& path) {
@@ -203,7 +105,7 @@ int compare(Question question, const Options& options) {
   });
   question.weights.reset();
 
-  const std::vector<std::string> arguments = {peers_python().string(),
+  const std::vector<std::string> arguments = {peers_python("benchmark-peers", "tools/get-benchmark-peers.sh").string(),
                                               VTISSUE_SOURCE_DIR "/benchmarks/peers.py",
                                               question.network,
                                               std::to_string(question.depth),
@@ -213,8 +115,8 @@ int compare(Question question, const Options& options) {
                                               std::to_string(options.threads),
                                               options.dtype,
                                               options.device};
-  Peer peer(arguments, /*our_mkl_mode=*/false);
-  Peer same_mode(arguments, /*our_mkl_mode=*/true);
+  Peer peer(arguments, "MKL_CBWR");
+  Peer same_mode(arguments);
 
   at::Tensor result;
   const auto ours = [&] {

@@ -55,6 +55,7 @@ int run_app(int argc, char** argv) {
   add_report_command(app, action);
   add_train_command(app, action);
   add_inspect_command(app, action);
+  add_export_command(app, action);
   add_weights_command(app, action);
   add_doctor_command(app, action);
   add_config_reference_command(app, action);

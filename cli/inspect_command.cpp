@@ -83,6 +83,8 @@ json describe_slide(const fs::path& path) {
   json out = {{"kind", "slide"}, {"format", info.format}, {"levels", levels}};
   if (info.mpp) out["mpp"] = {{"x", info.mpp->x}, {"y", info.mpp->y}, {"source", info.mpp->source}};
   if (info.objective_power) out["objective_power"] = *info.objective_power;
+  if (!info.associated.empty()) out["associated"] = info.associated;
+  if (!info.icc_profile.empty()) out["icc_profile_bytes"] = info.icc_profile.size();
   const std::string provenance = io::read_provenance(path);
   if (!provenance.empty()) {
     out["kind"] = "virtual slide";

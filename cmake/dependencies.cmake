@@ -38,6 +38,8 @@ if(NOT VTISSUE_MODELS_ONLY)
   vtissue_need(JPEG::JPEG libjpeg-dev)
   find_package(ZLIB QUIET)
   vtissue_need(ZLIB::ZLIB zlib1g-dev)
+  pkg_check_modules(openjp2 QUIET IMPORTED_TARGET libopenjp2)
+  vtissue_need(PkgConfig::openjp2 libopenjp2-7-dev)
   pkg_check_modules(deflate QUIET IMPORTED_TARGET libdeflate)
   vtissue_need(PkgConfig::deflate libdeflate-dev)
   # Of Parquet's pages (Visium HD).

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <new>
 #include <vector>
 
 #include "core/error.h"
@@ -60,5 +61,21 @@ std::string sha256_file_unless_stopped(const std::filesystem::path& path, const 
 }
 
 std::uint64_t checksum64(std::span<const std::byte> bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
+
+struct Checksum64::Impl {
+  std::unique_ptr<XXH3_state_t, XXH_errorcode (*)(XXH3_state_t*)> state{XXH3_createState(), XXH3_freeState};
+};
+
+Checksum64::Checksum64() : impl_(std::make_unique<Impl>()) {
+  if (impl_->state == nullptr || XXH3_64bits_reset(impl_->state.get()) != XXH_OK) throw std::bad_alloc();
+}
+
+Checksum64::~Checksum64() = default;
+
+void Checksum64::update(std::span<const std::byte> bytes) {
+  XXH3_64bits_update(impl_->state.get(), bytes.data(), bytes.size());
+}
+
+std::uint64_t Checksum64::value() const { return XXH3_64bits_digest(impl_->state.get()); }
 
 }  // namespace vtissue

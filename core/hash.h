@@ -39,4 +39,21 @@ std::string sha256_file_unless_stopped(const std::filesystem::path& path, const 
 /// XXH3-64: checksum of committed parts (damage, not adversaries).
 std::uint64_t checksum64(std::span<const std::byte> bytes);
 
+/// checksum64() of bytes that come in pieces.
+class Checksum64 {
+ public:
+  Checksum64();
+  ~Checksum64();
+  Checksum64(const Checksum64&) = delete;
+  Checksum64& operator=(const Checksum64&) = delete;
+
+  void update(std::span<const std::byte> bytes);
+  /// Of what came so far.
+  std::uint64_t value() const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
 }  // namespace vtissue

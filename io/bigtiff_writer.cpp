@@ -4,11 +4,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <concepts>
+#include <fstream>
 
 #include "core/atomic_file.h"
+#include "core/error.h"
 
 namespace vtissue::io {
 namespace {
@@ -30,6 +33,16 @@ std::vector<std::byte> little_endian(std::span<const T> values) {
   bytes.reserve(values.size_bytes());
   for (const T value : values) append_little_endian(bytes, value);
   return bytes;
+}
+
+/// With the offset of the first directory.
+std::vector<std::byte> file_header(std::uint64_t directory) {
+  std::vector<std::byte> header{std::byte{'I'}, std::byte{'I'}};
+  append_little_endian<std::uint16_t>(header, 43);
+  append_little_endian<std::uint16_t>(header, 8);  // bytes of an offset
+  append_little_endian<std::uint16_t>(header, 0);
+  append_little_endian<std::uint64_t>(header, directory);
+  return header;
 }
 
 /// Returns 0 or the error's number.
@@ -59,6 +72,10 @@ void TiffDirectory::set_long8(std::uint16_t tag, std::span<const std::uint64_t> 
   fields_[tag] = {Type::kLong8, values.size(), little_endian(values)};
 }
 
+void TiffDirectory::set_ifd8(std::uint16_t tag, std::span<const std::uint64_t> offsets) {
+  fields_[tag] = {Type::kIfd8, offsets.size(), little_endian(offsets)};
+}
+
 void TiffDirectory::set_rational(std::uint16_t tag, std::span<const std::uint32_t> values) {
   fields_[tag] = {Type::kRational, values.size() / 2, little_endian(values)};
 }
@@ -79,12 +96,9 @@ BigTiffWriter::BigTiffWriter(std::filesystem::path path) : path_(std::move(path)
   if (file_ < 0) throw_output_error(path_, "create", errno);
   struct stat status {};
   is_regular_ = ::fstat(file_, &status) == 0 && S_ISREG(status.st_mode);
-  std::vector<std::byte> header{std::byte{'I'}, std::byte{'I'}};
-  append_little_endian<std::uint16_t>(header, 43);
-  append_little_endian<std::uint16_t>(header, 8);  // bytes of an offset
-  append_little_endian<std::uint16_t>(header, 0);
-  append_little_endian<std::uint64_t>(header, 0);  // the first directory; finish() fills it in
-  put(header);
+  const std::vector<std::byte> header = file_header(0);  // finish() fills the first directory in
+  offset_ = header.size();
+  buffer_ = header;
 }
 
 BigTiffWriter::~BigTiffWriter() {
@@ -103,6 +117,7 @@ void BigTiffWriter::finish(std::span<const TiffDirectory> directories) {
   std::uint64_t next = 0;  // from the last to the first, so that each knows its successor
   for (std::size_t i = directories.size(); i-- > 0;) next = write_directory(directories[i], next);
   flush();
+  first_directory_ = next;
   std::vector<std::byte> first;
   append_little_endian(first, next);
   if (::lseek(file_, kFirstDirectoryField, SEEK_SET) < 0) throw_output_error(path_, "write", errno);
@@ -110,7 +125,33 @@ void BigTiffWriter::finish(std::span<const TiffDirectory> directories) {
   const int closed = ::close(file_);
   file_ = -1;
   if (closed != 0) throw_output_error(path_, "close", errno);
+  if (is_regular_) verify();
   finished_ = true;
+}
+
+void BigTiffWriter::verify() const {
+  std::ifstream file(path_, std::ios::binary);
+  std::vector<std::byte> block(kBufferBytes);
+  const auto read = [&](std::size_t bytes) {
+    file.read(reinterpret_cast<char*>(block.data()), static_cast<std::streamsize>(bytes));
+    return std::span<const std::byte>(block).first(static_cast<std::size_t>(file.gcount()));
+  };
+  const std::vector<std::byte> header = file_header(first_directory_);
+  bool equal = std::ranges::equal(read(header.size()), header);
+  std::uint64_t bytes = header.size();
+  Checksum64 seen;
+  while (equal && file) {
+    const auto piece = read(kBufferBytes);
+    seen.update(piece);
+    bytes += piece.size();
+  }
+  equal = equal && bytes == offset_ && seen.value() == written_.value();
+  if (!equal) {
+    throw Error(ErrorCode::kOutput,
+                "{}: what is on the disk is not what was written ({} of {} bytes seen); check the disk and run the "
+                "command again",
+                path_.string(), bytes, offset_);
+  }
 }
 
 std::uint64_t BigTiffWriter::write_directory(const TiffDirectory& directory, std::uint64_t next) {
@@ -134,6 +175,7 @@ std::uint64_t BigTiffWriter::write_directory(const TiffDirectory& directory, std
 
 void BigTiffWriter::put(std::span<const std::byte> data) {
   offset_ += data.size();
+  written_.update(data);
   if (buffer_.size() + data.size() > kBufferBytes) flush();
   if (data.size() >= kBufferBytes) {
     if (const int error = write_fully(file_, data)) throw_output_error(path_, "write", error);

@@ -9,6 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "core/hash.h"
+
 namespace vtissue::io {
 
 /// Fields of one TIFF directory. A second value for a tag replaces the first.
@@ -21,7 +23,8 @@ class TiffDirectory {
     kLong = 4,
     kRational = 5,
     kUndefined = 7,
-    kLong8 = 16
+    kLong8 = 16,
+    kIfd8 = 18
   };
 
   struct Field {
@@ -34,6 +37,8 @@ class TiffDirectory {
   void set_short(std::uint16_t tag, std::uint16_t value) { set_short(tag, std::span(&value, 1)); }
   void set_long(std::uint16_t tag, std::uint32_t value);
   void set_long8(std::uint16_t tag, std::span<const std::uint64_t> values);
+  /// Where directories outside the chain are.
+  void set_ifd8(std::uint16_t tag, std::span<const std::uint64_t> offsets);
   /// Pairs of numerator and denominator.
   void set_rational(std::uint16_t tag, std::span<const std::uint32_t> values);
   void set_ascii(std::uint16_t tag, std::string_view text);
@@ -67,10 +72,14 @@ class BigTiffWriter {
   /// Appends data at an even offset.
   Extent append(std::span<const std::byte> data);
 
-  /// Writes the chain of directories and closes the file.
+  /// Appends a directory outside the chain (a SubIFD), and says where it is.
+  std::uint64_t append_directory(const TiffDirectory& directory) { return write_directory(directory, 0); }
+
+  /// Writes the chain of directories, closes the file and reads it again: what is there is what was written.
   void finish(std::span<const TiffDirectory> directories);
 
  private:
+  void verify() const;
   std::uint64_t write_directory(const TiffDirectory& directory, std::uint64_t next);
   void put(std::span<const std::byte> data);
   void flush();
@@ -80,6 +89,8 @@ class BigTiffWriter {
   bool is_regular_ = false;  // a device is not removed
   bool finished_ = false;
   std::uint64_t offset_ = 0;
+  std::uint64_t first_directory_ = 0;
+  Checksum64 written_;  // of everything but the header
   std::vector<std::byte> buffer_;
 };
 

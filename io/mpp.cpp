@@ -84,6 +84,10 @@ std::optional<Mpp> resolve_mpp(const SlideProperties& properties, std::optional<
   }
   auto mpp =
       pair_of(number_of(properties, "openslide.mpp-x"), number_of(properties, "openslide.mpp-y"), "openslide.mpp-x");
+  if (!mpp) {
+    mpp = pair_of(number_of(properties, "ome.PhysicalSizeX"), number_of(properties, "ome.PhysicalSizeY"),
+                  "ome.PhysicalSizeX");
+  }
   if (!mpp) mpp = pair_of(number_of(properties, "aperio.MPP"), std::nullopt, "aperio.MPP");
   if (!mpp) mpp = from_tiff_resolution(properties);
   if (!mpp) mpp = from_objective(properties);

@@ -25,10 +25,10 @@ std::optional<double> parse_property_number(std::string_view text);
 /// "40.000000").
 std::optional<double> objective_power_of(const SlideProperties& properties);
 
-/// µm/px of level 0 in the order of formats.md 1.4: `override_mpp`, openslide.mpp-x/-y, aperio.MPP,
-/// TIFF resolution, 10 / objective power; nothing if none is plausible. A pure function; `path` is for
-/// messages. Throws Error kUsage if the override is not plausible, and kBadInput if x and y differ
-/// by more than 1 %.
+/// µm/px of level 0 in the order of formats.md 1.4: `override_mpp`, openslide.mpp-x/-y, ome.PhysicalSizeX/-Y
+/// (in µm), aperio.MPP, TIFF resolution, 10 / objective power; nothing if none is plausible. A pure function; `path` is
+/// for messages. Throws Error kUsage if the override is not plausible, and kBadInput if x and y differ by more than 1
+/// %.
 std::optional<Mpp> resolve_mpp(const SlideProperties& properties, std::optional<double> override_mpp,
                                const std::filesystem::path& path);
 

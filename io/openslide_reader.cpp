@@ -10,6 +10,7 @@
 #include "core/error.h"
 #include "io/mpp.h"
 #include "io/tiff_check.h"
+#include "io/tiff_tiles.h"
 #include "io/vips_runtime.h"
 
 namespace vtissue::io {
@@ -29,17 +30,6 @@ Handle open_handle(const fs::path& path) {
   return slide == nullptr ? Handle() : Handle(slide, openslide_close);
 }
 
-/// The whole number that the sizes agree with, if one does: scanners shrink by whole factors and cut
-/// or keep the last, incomplete pixel.
-double downsample_of(Size<LevelPx> level0, Size<LevelPx> level, double reported) {
-  const double whole = std::round(reported);
-  const auto agrees = [&](std::int64_t of_level0, std::int64_t of_level) {
-    return std::abs(static_cast<double>(of_level0) - whole * static_cast<double>(of_level)) < whole;
-  };
-  if (whole >= 1 && agrees(level0.width, level.width) && agrees(level0.height, level.height)) return whole;
-  return reported;
-}
-
 /// Premultiplied 0xAARRGGBB over white.
 void compose_over_white(const std::uint32_t* argb, std::size_t pixels, std::uint8_t* rgb) {
   for (std::size_t i = 0; i < pixels; ++i, rgb += 3) {
@@ -57,8 +47,10 @@ std::int64_t floor_to(std::int64_t value, std::int64_t step) {
 
 class OpenSlideReader final : public SlideReader {
  public:
-  /// Levels of a size in `left_out` are not offered.
-  OpenSlideReader(fs::path path, Handle handle, const SlideOptions& options, const std::vector<Size<LevelPx>>& left_out)
+  /// `tiff`: what of the file can be read without OpenSlide. Levels of a size in `left_out` that cannot are not
+  /// offered.
+  OpenSlideReader(fs::path path, Handle handle, const SlideOptions& options, TiffLevels tiff,
+                  const std::vector<Size<LevelPx>>& left_out)
       : path_(std::move(path)), handle_(std::move(handle)) {
     openslide_t* const slide = handle_.get();
     SlideProperties properties;
@@ -68,10 +60,13 @@ class OpenSlideReader final : public SlideReader {
     info_.path = path_;
     info_.format = properties["openslide.vendor"];
     const int levels = openslide_get_level_count(slide);
+    std::vector<TiffLevel> direct;
     for (int level = 0; level < levels; ++level) {
       Size<LevelPx> size;
       openslide_get_level_dimensions(slide, level, &size.width, &size.height);
-      if (std::find(left_out.begin(), left_out.end(), size) != left_out.end()) continue;
+      TiffLevel own = take_level(tiff.chain, size);
+      if (own.size.empty() && std::find(left_out.begin(), left_out.end(), size) != left_out.end()) continue;
+      direct.push_back(std::move(own));
       const double reported = openslide_get_level_downsample(slide, level);
       sources_.push_back({level, reported});
       const Size<LevelPx> level0 = info_.levels.empty() ? size : info_.levels.front().size;
@@ -83,6 +78,11 @@ class OpenSlideReader final : public SlideReader {
     info_.objective_power = objective_power_of(properties);
     info_.mpp = resolve_mpp(properties, options.mpp, path_);
     info_.bounds = bounds_of(properties);
+    info_.icc_profile = std::move(tiff.icc_profile);
+    for (const char* const* name = openslide_get_associated_image_names(slide); *name != nullptr; ++name)
+      info_.associated.emplace_back(*name);
+    if (std::any_of(direct.begin(), direct.end(), [](const TiffLevel& level) { return !level.size.empty(); }))
+      direct_ = std::make_unique<TiffTiles>(path_, std::move(direct));
   }
 
   const SlideInfo& info() const override { return info_; }
@@ -90,6 +90,8 @@ class OpenSlideReader final : public SlideReader {
   void read(int level, Point<Level0Px> origin, Size<LevelPx> size, std::span<std::uint8_t> out) const override {
     const Box<LevelPx> box = checked_box(level, origin, size, out.size());
     if (size.empty()) return;
+    const auto index = static_cast<std::size_t>(level);
+    if (direct_ != nullptr && direct_->has(index) && direct_->read(index, box, out)) return;
     const std::int64_t strip_rows = std::max<std::int64_t>(1, kStripPx / size.width);
     for (std::int64_t row = 0; row < size.height; row += strip_rows) {
       const Box<LevelPx> strip{{box.origin.x, box.origin.y + row},
@@ -100,12 +102,40 @@ class OpenSlideReader final : public SlideReader {
 
   Picture thumbnail(int longest_px) const override { return area_thumbnail(longest_px); }
 
+  /// With a handle of its own: a picture that cannot be decoded must not end the reading of tiles.
+  Picture associated_image(const std::string& name) const override {
+    if (std::find(info_.associated.begin(), info_.associated.end(), name) == info_.associated.end())
+      return SlideReader::associated_image(name);
+    const Handle own = open_handle(path_);
+    Picture picture;
+    if (own != nullptr)
+      openslide_get_associated_image_dimensions(own.get(), name.c_str(), &picture.size.width, &picture.size.height);
+    if (own == nullptr || picture.size.width <= 0 || picture.size.height <= 0)
+      throw Error(ErrorCode::kBadInput, "{}: the image \"{}\" cannot be read", path_.string(), name);
+    std::vector<std::uint32_t> argb(static_cast<std::size_t>(picture.size.area()));
+    openslide_read_associated_image(own.get(), name.c_str(), argb.data());
+    if (const char* const error = openslide_get_error(own.get())) {
+      throw Error(ErrorCode::kBadInput, "{}: the image \"{}\" cannot be decoded: {}", path_.string(), name, error);
+    }
+    picture.rgb.resize(argb.size() * 3);
+    compose_over_white(argb.data(), argb.size(), picture.rgb.data());
+    return picture;
+  }
+
  private:
   /// A level as OpenSlide counts it.
   struct Source {
     int level;
     double downsample;  ///< what OpenSlide divides an origin by
   };
+
+  /// The image of that size, if there is one and no other; else a level of no size.
+  static TiffLevel take_level(std::vector<TiffLevel>& chain, Size<LevelPx> size) {
+    const auto has_size = [&](const TiffLevel& level) { return level.size == size; };
+    const auto found = std::find_if(chain.begin(), chain.end(), has_size);
+    if (found == chain.end() || std::count_if(chain.begin(), chain.end(), has_size) != 1) return {};
+    return std::move(*found);
+  }
 
   static std::optional<Box<Level0Px>> bounds_of(const SlideProperties& properties) {
     std::int64_t values[4] = {};
@@ -185,14 +215,15 @@ class OpenSlideReader final : public SlideReader {
 
   fs::path path_;
   SlideInfo info_;
-  std::vector<Source> sources_;  // of info_.levels
+  std::vector<Source> sources_;        // of info_.levels
+  std::unique_ptr<TiffTiles> direct_;  // the levels it has are read by it; OpenSlide where it cannot
   mutable std::mutex mutex_;
   mutable Handle handle_;  // replaced after an error; guarded by mutex_
 };
 
 }  // namespace
 
-std::unique_ptr<SlideReader> open_openslide(const fs::path& path, const SlideOptions& options) {
+std::unique_ptr<SlideReader> open_openslide(const fs::path& path, const SlideOptions& options, TiffLevels tiff) {
   ensure_image_libraries();
   const char* const vendor = openslide_detect_vendor(path.c_str());
   if (vendor == nullptr) return nullptr;
@@ -204,11 +235,17 @@ std::unique_ptr<SlideReader> open_openslide(const fs::path& path, const SlideOpt
   if (const char* const error = openslide_get_error(handle.get())) {
     throw Error(ErrorCode::kBadInput, "{}: recognised as {} but cannot be opened: {}", path.string(), vendor, error);
   }
+  // The formats whose levels are tiled images of a TIFF and nothing else.
+  const bool is_plain = vendor == std::string_view("aperio") || vendor == std::string_view("generic-tiff");
+  if (!is_plain) tiff = {};
   const auto misread = sizes_that_openslide_misreads(path);
   Size<LevelPx> level0;
   openslide_get_level0_dimensions(handle.get(), &level0.width, &level0.height);
-  if (std::find(misread.begin(), misread.end(), level0) != misread.end()) return nullptr;  // a plain picture, rather
-  return std::make_unique<OpenSlideReader>(path, handle, options, misread);
+  const bool reads_level0 =
+      std::any_of(tiff.chain.begin(), tiff.chain.end(), [&](const TiffLevel& level) { return level.size == level0; });
+  if (!reads_level0 && std::find(misread.begin(), misread.end(), level0) != misread.end())
+    return nullptr;  // a plain picture, rather
+  return std::make_unique<OpenSlideReader>(path, handle, options, std::move(tiff), misread);
 }
 
 }  // namespace vtissue::io

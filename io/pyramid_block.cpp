@@ -1,19 +1,17 @@
 #include "io/pyramid_block.h"
 
-#include <zlib.h>
-
 #include <algorithm>
 #include <cstring>
 #include <stdexcept>
 
 #include "core/error.h"
-#include "io/jpeg_tile.h"
+#include "io/box_halve.h"
+#include "io/tile_encoder.h"
 
 namespace vtissue::io {
 namespace {
 
 constexpr std::uint64_t kPartMagic = 0x314b4c4254565456;  // "VTVTBLK1"
-constexpr int kDeflateLevel = 6;
 
 // A part is kPartMagic, the number of levels, for each level the number of tiles across, down and
 // their lengths in bytes, all as 64-bit little-endian words; then the tiles, then the last level's
@@ -64,99 +62,122 @@ Size<TargetPx> block_size(const PyramidOptions& options, const PyramidLayout& la
 
 std::int64_t tiles_across(std::int64_t px, int tile_px) { return (px + tile_px - 1) / tile_px; }
 
-/// The block's pixels inside the padded size; white beyond the content.
-RgbImage content_of(const PyramidOptions& options, Size<TargetPx> size, int bx, int by,
-                    std::span<const std::uint8_t> rgb) {
-  RgbImage image{size, std::vector<std::uint8_t>(static_cast<std::size_t>(size.area()) * 3, 255)};
-  const std::int64_t block = options.block_px;
-  const std::int64_t width = std::min(size.width, options.size.width - bx * block);
-  const std::int64_t height = std::min(size.height, options.size.height - by * block);
-  if (width <= 0) return image;
-  for (std::int64_t row = 0; row < height; ++row) {
-    std::copy_n(rgb.data() + row * block * 3, width * 3, image.rgb.data() + row * size.width * 3);
-  }
-  return image;
+PixelRows rows_of(const RgbImage& image) {
+  return {image.rgb.data(), image.size.width, image.size.height, image.size.width * 3};
 }
 
-std::vector<std::byte> deflate(std::span<const std::uint8_t> rgb) {
-  uLongf bytes = compressBound(rgb.size());
-  std::vector<std::byte> encoded(bytes);
-  if (compress2(reinterpret_cast<Bytef*>(encoded.data()), &bytes, rgb.data(), rgb.size(), kDeflateLevel) != Z_OK) {
-    throw Error(ErrorCode::kOutput, "zlib cannot compress {} bytes", rgb.size());
-  }
-  encoded.resize(bytes);
-  return encoded;
+/// The block's part of the content.
+Size<TargetPx> content_size(const PyramidOptions& options, int bx, int by) {
+  const std::int64_t block = options.block_px;
+  return {std::clamp<std::int64_t>(options.size.width - bx * block, 0, block),
+          std::clamp<std::int64_t>(options.size.height - by * block, 0, block)};
+}
+
+/// Pixels of a block inside the padded size; white beyond the content.
+void pad_with_white(const PixelRows& content, Size<TargetPx> size, RgbImage& image) {
+  image.size = size;
+  image.rgb.assign(static_cast<std::size_t>(size.area()) * 3, 255);
+  for (std::int64_t row = 0; row < content.height; ++row)
+    std::copy_n(content.at(0, row), content.width * 3, image.rgb.data() + row * size.width * 3);
+}
+
+void put_word(std::uint64_t value, std::byte* out) {
+  for (int i = 0; i < 8; ++i) out[i] = static_cast<std::byte>(value >> (8 * i) & 255);
 }
 
 }  // namespace
 
-std::vector<std::byte> encode_pixels(PyramidCodec codec, int jpeg_quality, std::span<const std::uint8_t> rgb, int width,
-                                     int height) {
-  return codec == PyramidCodec::kJpeg ? encode_jpeg_tile(rgb, width, height, jpeg_quality) : deflate(rgb);
-}
-
-std::vector<std::byte> encode_tile(const PyramidOptions& options, const RgbImage& image, std::int64_t tx,
-                                   std::int64_t ty) {
-  const std::int64_t tile = options.tile_px, width = image.size.width, height = image.size.height;
-  const std::int64_t columns = std::min(tile, width - tx * tile);
-  std::vector<std::uint8_t> pixels(static_cast<std::size_t>(tile * tile) * 3);
-  for (std::int64_t row = 0; row < tile; ++row) {
-    const std::int64_t from = std::min(ty * tile + row, height - 1);
-    std::uint8_t* const out = pixels.data() + row * tile * 3;
-    std::copy_n(image.rgb.data() + (from * width + tx * tile) * 3, columns * 3, out);
-    for (std::int64_t column = columns; column < tile; ++column)
-      std::copy_n(out + (columns - 1) * 3, 3, out + column * 3);
-  }
-  return encode_pixels(options.codec, options.jpeg_quality, pixels, options.tile_px, options.tile_px);
-}
-
-RgbImage halved(const RgbImage& image) {
-  const std::int64_t width = image.size.width / 2, height = image.size.height / 2;
-  RgbImage half{{width, height}, std::vector<std::uint8_t>(static_cast<std::size_t>(width * height) * 3)};
-  std::uint8_t* out = half.rgb.data();
-  for (std::int64_t y = 0; y < height; ++y) {
-    const std::uint8_t* upper = image.rgb.data() + 2 * y * image.size.width * 3;
-    const std::uint8_t* lower = upper + image.size.width * 3;
-    for (std::int64_t x = 0; x < width; ++x, upper += 6, lower += 6) {
-      for (int c = 0; c < 3; ++c)
-        *out++ = static_cast<std::uint8_t>((upper[c] + upper[c + 3] + lower[c] + lower[c + 3] + 2) >> 2);
-    }
-  }
-  return half;
-}
-
 std::vector<std::byte> encode_block(const PyramidOptions& options, int bx, int by, std::span<const std::uint8_t> rgb,
                                     const LevelDecorator& decorate) {
-  const PyramidLayout layout = layout_of(options);
-  const auto block = static_cast<std::size_t>(options.block_px);
-  if (bx < 0 || by < 0 || bx >= layout.blocks_x || by >= layout.blocks_y || rgb.size() != block * block * 3) {
+  const std::int64_t block = options.block_px;
+  if (rgb.size() != static_cast<std::size_t>(block * block) * 3)
     throw std::invalid_argument(fmt::format("encode_block: block ({}, {}) with {} bytes", bx, by, rgb.size()));
+  const Size<TargetPx> content = content_size(options, bx, by);
+  return encode_block(options, bx, by, PixelRows{rgb.data(), content.width, content.height, block * 3}, decorate);
+}
+
+std::vector<std::byte> encode_block(const PyramidOptions& options, int bx, int by, const PixelRows& pixels,
+                                    const LevelDecorator& decorate) {
+  return BlockEncoder(options).encode(bx, by, pixels, decorate);
+}
+
+BlockEncoder::BlockEncoder(const PyramidOptions& options)
+    : options_(options), layout_(layout_of(options)), encoder_(options) {}
+
+std::vector<std::byte> BlockEncoder::encode(int bx, int by, const PixelRows& pixels, const LevelDecorator& decorate) {
+  const Size<TargetPx> content = content_size(options_, bx, by);
+  if (bx < 0 || by < 0 || bx >= layout_.blocks_x || by >= layout_.blocks_y || pixels.width != content.width ||
+      pixels.height != content.height) {
+    throw std::invalid_argument(
+        fmt::format("encode_block: block ({}, {}) of {} x {} px", bx, by, pixels.width, pixels.height));
   }
-  std::vector<std::byte> part, tiles;
+  std::vector<std::byte> part;
+  part.reserve(usual_bytes_ + usual_bytes_ / 4);
   append_word(part, kPartMagic);
-  append_word(part, static_cast<std::uint64_t>(layout.block_levels));
-  RgbImage image = content_of(options, block_size(options, layout, bx, by, 0), bx, by, rgb);
-  for (int level = 0; level < layout.block_levels; ++level) {
-    if (level > 0) image = halved(image);
-    RgbImage drawn = image;
-    const std::int64_t level_block = options.block_px >> level;
-    if (decorate) decorate(level, {bx * level_block, by * level_block}, drawn);
-    const std::int64_t across = tiles_across(image.size.width, options.tile_px);
-    const std::int64_t down = tiles_across(image.size.height, options.tile_px);
-    append_word(part, static_cast<std::uint64_t>(across));
-    append_word(part, static_cast<std::uint64_t>(down));
-    for (std::int64_t ty = 0; ty < down; ++ty) {
-      for (std::int64_t tx = 0; tx < across; ++tx) {
-        const std::vector<std::byte> tile = encode_tile(options, drawn, tx, ty);
-        append_word(part, tile.size());
-        tiles.insert(tiles.end(), tile.begin(), tile.end());
-      }
+  append_word(part, static_cast<std::uint64_t>(layout_.block_levels));
+  head_ = part.size();
+  // Room for the levels' words, which stand before the tiles.
+  std::size_t words = 0;
+  for (int level = 0; level < layout_.block_levels; ++level) {
+    const Size<TargetPx> size = block_size(options_, layout_, bx, by, level);
+    words += 2 + static_cast<std::size_t>(tiles_across(size.width, options_.tile_px) *
+                                          tiles_across(size.height, options_.tile_px));
+  }
+  part.resize(part.size() + 8 * words);
+  const Size<TargetPx> size = block_size(options_, layout_, bx, by, 0);
+  PixelRows level_pixels = pixels;
+  if (size != content) {
+    pad_with_white(pixels, size, padded_);
+    level_pixels = rows_of(padded_);
+  }
+  for (int level = 0; level < layout_.block_levels; ++level) {
+    RgbImage* const half = level + 1 < layout_.block_levels ? &halves_[level % 2] : nullptr;
+    if (decorate) {
+      pad_with_white(level_pixels, {level_pixels.width, level_pixels.height}, drawn_);
+      const std::int64_t level_block = options_.block_px >> level;
+      decorate(level, {bx * level_block, by * level_block}, drawn_);
+      encode_level(rows_of(drawn_), level_pixels, half, part);
+    } else {
+      encode_level(level_pixels, level_pixels, half, part);
+    }
+    if (half != nullptr) level_pixels = rows_of(*half);
+  }
+  for (std::int64_t row = 0; row < level_pixels.height; ++row) {
+    const auto bytes =
+        std::as_bytes(std::span(level_pixels.at(0, row), static_cast<std::size_t>(level_pixels.width) * 3));
+    part.insert(part.end(), bytes.begin(), bytes.end());
+  }
+  usual_bytes_ = part.size();
+  return part;
+}
+
+/// Tiles to the part's end, their number and lengths to its head. The next level is made a row of tiles at a time,
+/// while they are in the processor's cache.
+void BlockEncoder::encode_level(const PixelRows& pixels, const PixelRows& undrawn, RgbImage* half,
+                                std::vector<std::byte>& part) {
+  const std::int64_t tile_px = options_.tile_px;
+  const std::int64_t across = tiles_across(pixels.width, options_.tile_px);
+  const std::int64_t down = tiles_across(pixels.height, options_.tile_px);
+  const auto put = [&](std::uint64_t word) {
+    put_word(word, part.data() + head_);
+    head_ += 8;
+  };
+  put(static_cast<std::uint64_t>(across));
+  put(static_cast<std::uint64_t>(down));
+  if (half != nullptr) {
+    half->size = {undrawn.width / 2, undrawn.height / 2};
+    half->rgb.resize(static_cast<std::size_t>(half->size.area()) * 3);
+  }
+  for (std::int64_t ty = 0; ty < down; ++ty) {
+    for (std::int64_t tx = 0; tx < across; ++tx) {
+      const auto tile = encoder_.encode_tile(pixels, tx * tile_px, ty * tile_px, options_.tile_px);
+      put(tile.size());
+      part.insert(part.end(), tile.begin(), tile.end());
+    }
+    if (half != nullptr) {
+      halve_rows(undrawn, ty * tile_px / 2, std::min((ty + 1) * tile_px, undrawn.height) / 2, *half);
     }
   }
-  part.insert(part.end(), tiles.begin(), tiles.end());
-  const auto last = std::as_bytes(std::span(image.rgb));
-  part.insert(part.end(), last.begin(), last.end());
-  return part;
 }
 
 BlockPart parse_block(const PyramidOptions& options, int bx, int by, std::span<const std::byte> bytes) {

@@ -6,22 +6,29 @@
 #include <vector>
 
 #include "io/pyramid_writer.h"
+#include "io/tile_encoder.h"
 
 namespace vtissue::io {
 
-/// The pieces that encode_block() and write_pyramid() share.
+/// encode_block() of many blocks of a pyramid, with memory that is used again. One thread at a time.
+class BlockEncoder {
+ public:
+  /// `options` must outlive it.
+  explicit BlockEncoder(const PyramidOptions& options);
 
-/// Pixels in the pyramid's codec: a JPEG stream without tables, or a zlib stream.
-std::vector<std::byte> encode_pixels(PyramidCodec codec, int jpeg_quality, std::span<const std::uint8_t> rgb, int width,
-                                     int height);
+  std::vector<std::byte> encode(int bx, int by, const PixelRows& pixels, const LevelDecorator& decorate);
 
-/// Tile (tx, ty) of an image; beyond the image its border is repeated, since a black rim would ring
-/// into visible pixels.
-std::vector<std::byte> encode_tile(const PyramidOptions& options, const RgbImage& image, std::int64_t tx,
-                                   std::int64_t ty);
+ private:
+  void encode_level(const PixelRows& pixels, const PixelRows& undrawn, RgbImage* half, std::vector<std::byte>& part);
 
-/// Mean of 2 x 2 pixels, rounded: (a + b + c + d + 2) / 4 (formats.md 2.6). Both sides are even.
-RgbImage halved(const RgbImage& image);
+  const PyramidOptions& options_;
+  PyramidLayout layout_;
+  TileEncoder encoder_;
+  RgbImage padded_, drawn_;
+  RgbImage halves_[2];  // levels in turn
+  std::size_t head_ = 0;
+  std::size_t usual_bytes_ = 0;
+};
 
 /// encode_block()'s result taken apart; tiles point into `bytes`.
 struct BlockPart {

@@ -19,8 +19,12 @@ void check(const PyramidOptions& options) {
   }
   if (!(options.mpp > 0))
     throw Error(ErrorCode::kUsage, "pyramid of {} µm/px: expected a positive number", options.mpp);
-  if (options.jpeg_quality < 1 || options.jpeg_quality > 100) {
-    throw Error(ErrorCode::kUsage, "JPEG quality {}: expected 1 to 100", options.jpeg_quality);
+  if (options.quality < 1 || options.quality > 100)
+    throw Error(ErrorCode::kUsage, "quality {}: expected 1 to 100", options.quality);
+  if (options.profile == PyramidProfile::kGeneric && options.codec == PyramidCodec::kJpeg2000) {
+    throw Error(ErrorCode::kUsage,
+                "JPEG 2000 in a generic TIFF is opened by hardly any viewer; choose the profile svs or ome, or another "
+                "codec");
   }
   if (!is_power_of_two(options.tile_px) || options.tile_px < kSmallestTilePx) {
     throw Error(ErrorCode::kUsage, "pyramid tiles of {} px: expected a power of two, at least {}", options.tile_px,
@@ -38,9 +42,9 @@ std::int64_t round_up(std::int64_t value, std::int64_t step) { return (value + s
 
 PyramidLayout layout_of(const PyramidOptions& options) {
   check(options);
-  // OpenSlide reads all but JPEG through libtiff's RGBA interface, which garbles images that are smaller
+  // OpenSlide reads all but JPEG and JPEG 2000 through libtiff's RGBA interface, which garbles images that are smaller
   // than one tile.
-  const std::int64_t smallest = options.codec == PyramidCodec::kJpeg ? 1 : options.tile_px;
+  const std::int64_t smallest = is_lossless(options.codec) ? options.tile_px : 1;
   const std::int64_t width = std::max(options.size.width, smallest), height = std::max(options.size.height, smallest);
   const auto side = [](std::int64_t px, int level) { return round_up(px, std::int64_t{1} << level) >> level; };
   int levels = 1;

@@ -6,6 +6,7 @@
 #include <system_error>
 
 #include "core/error.h"
+#include "io/ome_tiff_reader.h"
 #include "io/openslide_reader.h"
 #include "io/resample.h"
 #include "io/tiff_check.h"
@@ -46,11 +47,17 @@ Point<Level0Px> level_origin(const SlideLevel& level, Point<LevelPx> pixel) {
 std::unique_ptr<SlideReader> SlideReader::open(const fs::path& path, const SlideOptions& options) {
   require_regular_file(path);
   check_tiff_is_whole(path);
-  if (auto slide = open_openslide(path, options)) return slide;
+  TiffLevels tiff = read_tiff_levels(path);
+  if (auto slide = open_ome_tiff(path, options, tiff)) return slide;
+  if (auto slide = open_openslide(path, options, std::move(tiff))) return slide;
   if (auto picture = open_picture(path, options)) return picture;
   throw Error(ErrorCode::kBadInput,
               "{}: not recognised as a slide or picture (OpenSlide's formats, TIFF, PNG and JPEG are read)",
               path.string());
+}
+
+SlideReader::Picture SlideReader::associated_image(const std::string& name) const {
+  throw std::invalid_argument("SlideReader::associated_image: no \"" + name + "\"");
 }
 
 Box<LevelPx> SlideReader::checked_box(int level, Point<Level0Px> origin, Size<LevelPx> size,
@@ -71,6 +78,15 @@ Box<LevelPx> SlideReader::checked_box(int level, Point<Level0Px> origin, Size<Le
                     origin.y, level, at.downsample));
   }
   return {pixel, size};
+}
+
+double SlideReader::downsample_of(Size<LevelPx> level0, Size<LevelPx> level, double reported) {
+  const double whole = std::round(reported);
+  const auto agrees = [&](std::int64_t of_level0, std::int64_t of_level) {
+    return std::abs(static_cast<double>(of_level0) - whole * static_cast<double>(of_level)) < whole;
+  };
+  if (whole >= 1 && agrees(level0.width, level.width) && agrees(level0.height, level.height)) return whole;
+  return reported;
 }
 
 SlideReader::Picture SlideReader::area_thumbnail(int longest_px) const {

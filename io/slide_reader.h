@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
@@ -16,7 +17,8 @@ namespace vtissue::io {
 struct Mpp {
   double x = 0;
   double y = 0;
-  std::string source;  ///< "--mpp", "openslide.mpp-x", "aperio.MPP", "tiff.XResolution", "objective-power"
+  std::string
+      source;  ///< "--mpp", "openslide.mpp-x", "ome.PhysicalSizeX", "aperio.MPP", "tiff.XResolution", "objective-power"
 };
 
 struct SlideLevel {
@@ -30,11 +32,13 @@ struct SlideLevel {
 Point<Level0Px> level_origin(const SlideLevel& level, Point<LevelPx> pixel);
 
 struct SlideInfo {
-  std::string format;              ///< OpenSlide's vendor, or "image" for a plain picture
+  std::string format;              ///< OpenSlide's vendor, "ome-tiff", or "image" for a plain picture
   std::vector<SlideLevel> levels;  ///< [0] is the largest
   std::optional<Mpp> mpp;          ///< absent: nothing trustworthy in the file
   std::optional<double> objective_power;
   std::optional<Box<Level0Px>> bounds;  ///< non-empty area of sparse formats
+  std::vector<std::string> associated;  ///< pictures besides the slide: "label", "macro", "thumbnail"
+  std::vector<std::byte> icc_profile;   ///< what the numbers mean, if a TIFF, PNG or JPEG says; they are not converted
   std::filesystem::path path;           ///< as given to open(); for messages
 };
 
@@ -46,8 +50,9 @@ struct SlideOptions {
 /// outside the slide is white.
 class SlideReader {
  public:
-  /// OpenSlide's formats, else plain TIFF, PNG and JPEG through libvips. Throws Error kBadInput:
-  /// missing, not a slide, damaged, truncated; kUsage: options.mpp out of range.
+  /// OME-TIFF of RGB with SubIFDs, OpenSlide's formats, else plain TIFF, PNG and JPEG through libvips. Tiles of
+  /// Aperio's files and of tiled TIFFs are decoded straight to RGB; what is unusual in them goes through OpenSlide.
+  /// Throws Error kBadInput: missing, not a slide, damaged, truncated; kUsage: options.mpp out of range.
   static std::unique_ptr<SlideReader> open(const std::filesystem::path& path, const SlideOptions& options = {});
   virtual ~SlideReader() = default;
 
@@ -68,9 +73,16 @@ class SlideReader {
   };
   virtual Picture thumbnail(int longest_px) const = 0;
 
+  /// One of info().associated, composed over white. It may show the name of a patient: nothing of it goes into what is
+  /// published. Throws std::invalid_argument for another name, Error kBadInput if it cannot be decoded.
+  virtual Picture associated_image(const std::string& name) const;
+
  protected:
   /// Checks read()'s arguments and gives the box in pixels of the level.
   Box<LevelPx> checked_box(int level, Point<Level0Px> origin, Size<LevelPx> size, std::size_t out_bytes) const;
+  /// The whole number that the sizes agree with, if one does; else `reported`: scanners shrink by whole factors and cut
+  /// or keep the last, incomplete pixel.
+  static double downsample_of(Size<LevelPx> level0, Size<LevelPx> level, double reported);
   /// thumbnail() by area resampling of the nearest larger level.
   Picture area_thumbnail(int longest_px) const;
 };

@@ -13,11 +13,14 @@
 #include <vector>
 
 #include "core/error.h"
+#include "io/tiff_tags.h"
 
 namespace vtissue::io {
 namespace {
 
-constexpr std::uint16_t kStripOffsets = 273, kStripByteCounts = 279, kTileOffsets = 324, kTileByteCounts = 325;
+constexpr std::uint16_t kStripOffsets = kTagStripOffsets, kStripByteCounts = kTagStripByteCounts;
+constexpr std::uint16_t kTileOffsets = kTagTileOffsets, kTileByteCounts = kTagTileByteCounts;
+constexpr std::size_t kMostSubIfds = 4096;
 
 constexpr std::uint16_t kNdpiFormatFlag = 65420;  // Hamamatsu's; in the first directory of every NDPI
 
@@ -35,6 +38,10 @@ class TiffWalk {
     if (!read_header(&directory)) return;
     std::set<std::uint64_t> seen;  // a loop of directories is for the decoder to refuse
     while (directory != 0 && seen.insert(directory).second) directory = check_directory(directory);
+    // Their own SubIFDs too: what is found is appended.
+    for (std::size_t i = 0; i < subifds_.size() && i < kMostSubIfds; ++i) {
+      if (subifds_[i] != 0 && seen.insert(subifds_[i]).second) check_directory(subifds_[i]);
+    }
   }
 
  private:
@@ -104,7 +111,7 @@ class TiffWalk {
         bytes_at(offset + count_bytes, entries * entry_bytes + next_bytes, "a directory");
     const std::vector<std::uint64_t> upper =
         upper_halves(offset + count_bytes + entries * entry_bytes + next_bytes, entries);
-    std::optional<Array> offsets, counts;
+    std::optional<Array> offsets, counts, subifds;
     for (std::uint64_t i = 0; i < entries; ++i) {
       const unsigned char* const entry = table.data() + i * entry_bytes;
       const auto tag = static_cast<std::uint16_t>(decode(entry, 2));
@@ -115,9 +122,18 @@ class TiffWalk {
       if (is_inline && array.count == 1) array.upper = upper[i] << 32;
       if (tag == kStripOffsets || tag == kTileOffsets) offsets = array;
       if (tag == kStripByteCounts || tag == kTileByteCounts) counts = array;
+      if (tag == kTagSubIfds) subifds = array;
     }
+    if (subifds && subifds->count <= kMostSubIfds) note_subifds(*subifds);
     if (offsets && counts && offsets->count == counts->count) check_data(*offsets, *counts);
     return decode(table.data() + entries * entry_bytes, next_bytes);
+  }
+
+  void note_subifds(const Array& subifds) {
+    const std::uint64_t element = element_bytes(subifds.type);
+    if (element == 0) return;
+    const auto values = array_bytes(subifds, element);
+    for (std::uint64_t i = 0; i < subifds.count; ++i) subifds_.push_back(decode(values.data() + i * element, element));
   }
 
   void check_data(const Array& offsets, const Array& counts) {
@@ -187,6 +203,7 @@ class TiffWalk {
   bool big_endian_ = false;
   bool big_tiff_ = false;
   bool ndpi_ = false;
+  std::vector<std::uint64_t> subifds_;
 };
 
 }  // namespace

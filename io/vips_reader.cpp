@@ -85,6 +85,11 @@ class PictureReader final : public SlideReader {
     if (image_.bands() != 3) {
       throw Error(ErrorCode::kBadInput, "{}: {} bands; expected grey or RGB", path_.string(), image_.bands());
     }
+    if (image_.get_typeof(VIPS_META_ICC_NAME) != 0) {
+      std::size_t bytes = 0;
+      const auto* const icc = static_cast<const std::byte*>(image_.get_blob(VIPS_META_ICC_NAME, &bytes));
+      info_.icc_profile.assign(icc, icc + bytes);
+    }
     SlideProperties properties;  // libvips gives px/mm whatever the file's unit
     properties["tiff.ResolutionUnit"] = "centimeter";
     properties["tiff.XResolution"] = fmt::format("{}", image_.xres() * 10);

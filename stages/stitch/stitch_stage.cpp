@@ -18,6 +18,7 @@
 #include "stages/stitch/overview.h"
 #include "stages/stitch/provenance.h"
 #include "stages/stitch/slide_cards.h"
+#include "stages/stitch/stitch_names.h"
 #include "stages/stitch/synthetic_mark.h"
 
 namespace vtissue::stages {
@@ -80,8 +81,11 @@ std::vector<pipeline::Port> StitchStage::outputs() const { return {{.name = "vir
 
 nlohmann::json StitchStage::identity() const {
   const models::DecodeWindow window = autoencoder_->decode_window();
-  return {{"codec", options_.codec == io::PyramidCodec::kJpeg ? "jpeg" : "deflate"},
-          {"jpeg_quality", options_.jpeg_quality},
+  return {{"profile", name_of(options_.profile)},
+          {"codec", name_of(options_.codec)},
+          {"quality", options_.quality},
+          {"subsampling", name_of(options_.sampling)},
+          {"icc_profile", checksum64(options_.icc_profile)},
           {"background", options_.background},
           {"generator", options_.generator},
           {"provenance", options_.provenance},
@@ -138,12 +142,15 @@ io::PyramidOptions StitchStage::pyramid_options(const io::TileSet& tiles, const 
   if (!options_.numerics_class.empty()) provenance["numerics_class"] = options_.numerics_class;
   return {.size = tiles.target_size,
           .mpp = tiles.target_mpp,
+          .profile = options_.profile,
           .codec = options_.codec,
-          .jpeg_quality = options_.jpeg_quality,
+          .quality = options_.quality,
+          .sampling = options_.sampling,
           .block_px = kBlockPx,
           .software = options_.generator,
           .description = fmt::format("Synthetic = 1|Seed = {}", seed),
-          .provenance_json = provenance.dump()};
+          .provenance_json = provenance.dump(),
+          .icc_profile = options_.icc_profile};
 }
 
 pipeline::Estimate StitchStage::estimate(const pipeline::Bindings& available_inputs) const {

@@ -21,8 +21,11 @@ struct TileSet;
 namespace vtissue::stages {
 
 struct StitchOptions {
+  io::PyramidProfile profile = io::PyramidProfile::kSvs;
   io::PyramidCodec codec = io::PyramidCodec::kJpeg;
-  int jpeg_quality = 90;                                     ///< 1..100
+  int quality = 90;                                          ///< 1..100, of JPEG and JPEG 2000
+  io::ChromaSampling sampling = io::ChromaSampling::k444;    ///< of JPEG
+  std::vector<std::byte> icc_profile;                        ///< what the pictures' numbers mean; empty: not said
   std::array<std::uint8_t, 3> background = {244, 243, 245};  ///< where there is no tissue: bright glass
   std::string generator = "vtissue";  ///< program and version: "vtissue 0.1.0"; on the label and in the metadata
   nlohmann::json provenance = nlohmann::json::object();  ///< what the slide says of itself; no paths
@@ -42,7 +45,7 @@ class StitchStage : public pipeline::Stage {
   StitchStage(StitchOptions options, std::shared_ptr<const models::Autoencoder> autoencoder);
 
   std::string_view name() const override { return "stitch"; }
-  int format_version() const override { return 3; }
+  int format_version() const override { return 4; }
   std::vector<pipeline::Port> inputs() const override;
   std::vector<pipeline::Port> outputs() const override;
   nlohmann::json identity() const override;

@@ -136,13 +136,13 @@ TEST_F(DeterminismTest, ASecondRunDoesNothingAndSaysSo) {
 
 TEST_F(DeterminismTest, AChangedParameterRunsOnlyWhatDependsOnIt) {
   ASSERT_EQ(run_program(arguments(work_ / "out")).exit_code, 0);
-  const ProgramResult changed = run_program(arguments(work_ / "out", {"--set", "stitch.jpeg_quality=80"}));
+  const ProgramResult changed = run_program(arguments(work_ / "out", {"--set", "stitch.quality=80"}));
   ASSERT_EQ(changed.exit_code, 0) << changed.err;
   for (const char* stage : {"tile", "embed", "express", "encode", "synthesize"}) {
     EXPECT_THAT(changed.err, HasSubstr(std::string(stage) + ": up to date"));
   }
   EXPECT_THAT(changed.err, HasSubstr("stitch: done"));
-  EXPECT_THAT(changed.err, HasSubstr("jpeg_quality changed 90 → 80"));
+  EXPECT_THAT(changed.err, HasSubstr("quality changed 90 → 80"));
 }
 
 TEST_F(DeterminismTest, PlanSaysWhatWouldRunAndWritesNothing) {

@@ -4,6 +4,7 @@
 
 #include "io/slide_reader.h"
 #include "line_fixture.h"
+#include "tests/support/test_readers.h"
 
 namespace vtissue::testing {
 namespace {
@@ -31,15 +32,6 @@ class ReadersTest : public LineTest {
     const auto seen = nlohmann::json::parse(result.out);
     EXPECT_EQ(seen["levels"], expected_) << library << " " << seen["version"];
     EXPECT_NEAR(seen["mpp"].get<double>(), 0.7, 1e-4) << library;
-  }
-
-  static std::string test_readers_python() {
-    const char* cache = std::getenv("VTISSUE_CACHE");
-    const char* home = std::getenv("HOME");
-    const std::filesystem::path folder =
-        cache != nullptr ? cache : std::filesystem::path(home != nullptr ? home : "/") / ".cache/vtissue";
-    const auto python = folder / "test-readers-1" / "bin" / "python";
-    return std::filesystem::exists(folder / "test-readers-1" / "complete") ? python.string() : "";
   }
 
   std::filesystem::path virtual_slide_;

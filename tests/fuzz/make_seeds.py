@@ -2,11 +2,12 @@
 
 OUT/<target>/ gets the files each target reads as they are; for the pickle machine the pickles of the archives, and for
 the checkpoint reader also those pickles behind the byte that has them wrapped in an archive with right checksums. The
-readers of HDF5 change whole files as the input says, so that any bytes are a seed.
+readers of HDF5 change whole files as the input says, so that any bytes are a seed. Those of the TIFF reader are made here.
 """
 
 import gzip
 import pathlib
+import struct
 import sys
 import zipfile
 
@@ -20,6 +21,25 @@ def pickle_of(path):
             return archive.read(name)
     except (zipfile.BadZipFile, StopIteration, RuntimeError, OSError, EOFError):
         return None
+
+
+def tiff(order, big):
+    """Two directories, the second a SubIFD of the first, each with one strip of eight bytes."""
+    word = "Q" if big else "I"
+    head = struct.pack(order + "2sHHHQ", b"II" if order == "<" else b"MM", 43, 8, 0, 24) if big else \
+        struct.pack(order + "2sHI", b"II" if order == "<" else b"MM", 42, 16)
+    first = (24 if big else 16)
+    length = lambda entries: (8 if big else 2) + entries * (20 if big else 12) + (8 if big else 4)
+    second = first + length(3)
+
+    def directory(entries):
+        count = struct.pack(order + ("Q" if big else "H"), len(entries))
+        body = b"".join(struct.pack(order + "HH" + word + word, tag, 16 if big else 4, 1, value) for tag, value in entries)
+        return count + body + struct.pack(order + word, 0)
+
+    data = len(head)
+    content = head + b"\0" * (first - len(head))
+    return content + directory([(273, data - 8), (279, 8), (330, second)]) + directory([(273, data - 8), (279, 8)])
 
 
 def main(golden, out):
@@ -42,6 +62,12 @@ def main(golden, out):
     for path in sorted((golden / "safetensors_cases").glob("*/*.index.json")):
         write("shard_index", path.parent.name + ".json", path.read_bytes())
     positions_and_matrices(golden.parent / "spatial", write)
+    for order in "<>":
+        write("tiff", "classic" + ("le" if order == "<" else "be"), tiff(order, big=False))
+        write("tiff", "big" + ("le" if order == "<" else "be"), tiff(order, big=True))
+    write("tiff", "ome", b'<?xml version="1.0"?><OME><Image><Pixels PhysicalSizeX="0.25" PhysicalSizeXUnit="nm"/></Image></OME>')
+    write("tiff", "properties", b"openslide.mpp-x=0,25\naperio.MPP= 0.5 \naperio.AppMag=40.000000\ntiff.XResolution=20000\n"
+          b"tiff.ResolutionUnit=centimeter\nopenslide.objective-power=20\n")
 
 
 def parts(kind, *texts):

@@ -60,7 +60,7 @@ TEST(PyramidLayout, RefusesOptionsOutOfRange) {
   };
   EXPECT_TRUE(refused([](PyramidOptions& o) { o.size.width = 0; }));
   EXPECT_TRUE(refused([](PyramidOptions& o) { o.mpp = 0; }));
-  EXPECT_TRUE(refused([](PyramidOptions& o) { o.jpeg_quality = 101; }));
+  EXPECT_TRUE(refused([](PyramidOptions& o) { o.quality = 101; }));
   EXPECT_TRUE(refused([](PyramidOptions& o) { o.tile_px = 250; }));
   EXPECT_TRUE(refused([](PyramidOptions& o) { o.tile_px = 8; }));
   EXPECT_TRUE(refused([](PyramidOptions& o) { o.block_px = 128; }));

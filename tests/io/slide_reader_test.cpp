@@ -11,6 +11,7 @@
 #include <vips/vips8>
 
 #include "core/error.h"
+#include "io/icc_profile.h"
 #include "io/jpeg_tile.h"
 #include "io/png.h"
 #include "io/vips_runtime.h"
@@ -251,6 +252,48 @@ TEST(SlideReader, RealSlides) {
   EXPECT_NEAR(her2st->info().mpp->x, 0.686, 1e-3);
   EXPECT_EQ(her2st->info().levels.size(), 7u);
   EXPECT_EQ(her2st->info().levels.back().downsample, 64);
+}
+
+TEST(SlideReader, PicturesBesidesTheSlide) {
+  SKIP_WITHOUT_DATA();
+  const auto cmu = SlideReader::open(data_folder() / "slides/CMU-1-Small-Region.svs");
+  EXPECT_THAT(cmu->info().associated, ::testing::UnorderedElementsAre("label", "macro", "thumbnail"));
+  const auto macro = cmu->associated_image("macro");
+  EXPECT_EQ(macro.size, (Size<LevelPx>{1280, 431}));
+  EXPECT_EQ(macro.rgb.size(), 1280u * 431 * 3);
+  const auto small = cmu->associated_image("thumbnail");
+  const auto made = cmu->thumbnail(static_cast<int>(std::max(small.size.width, small.size.height)));
+  ASSERT_EQ(small.size, made.size);
+  EXPECT_LT(mean_difference(small.rgb, made.rgb), 8);
+  EXPECT_THROW(cmu->associated_image("patient"), std::invalid_argument);
+  const auto her2st = SlideReader::open(data_folder() / "slides/her2st_C2_pyramid.tiff");
+  EXPECT_TRUE(her2st->info().associated.empty());
+  EXPECT_THROW(her2st->associated_image("label"), std::invalid_argument);
+}
+
+TEST(SlideReader, CarriesTheColourProfile) {
+  const TempFolder folder;
+  RgbImage picture = noise_picture({300, 200});
+  ensure_image_libraries();
+  vips::VImage::new_from_memory(picture.rgb.data(), picture.rgb.size(), 300, 200, 3, VIPS_FORMAT_UCHAR)
+      .pngsave((folder / "a.png").c_str(), vips::VImage::option()->set("profile", "srgb"));
+  const auto srgb = read_icc_profile("srgb");
+  const auto slide = SlideReader::open(folder / "a.png");
+  EXPECT_EQ(slide->info().icc_profile, srgb);
+  EXPECT_EQ(read(*slide, 0, {{0, 0}, {300, 200}}), picture.rgb) << "pixels are not converted";
+  PyramidOptions options;
+  options.mpp = 0.5;
+  EXPECT_TRUE((write_slide(folder / "a.tiff", picture, options), SlideReader::open(folder / "a.tiff"))
+                  ->info()
+                  .icc_profile.empty());
+  options.icc_profile = srgb;
+  write_slide(folder / "a.tiff", picture, options);
+  EXPECT_EQ(SlideReader::open(folder / "a.tiff")->info().icc_profile, srgb);
+  std::ofstream(folder / "no.icc") << std::string(400, 'x');
+  EXPECT_THROW(read_icc_profile((folder / "no.icc").string()), Error);
+  EXPECT_THROW(read_icc_profile((folder / "missing.icc").string()), Error);
+  if (data_folder().empty()) return;
+  EXPECT_GT(SlideReader::open(data_folder() / "slides/tcga-cr-7395-01a-01-ts1.svs")->info().icc_profile.size(), 1000u);
 }
 
 TEST(SlideReader, APixelDoesNotDependOnTheBox) {

@@ -6,7 +6,7 @@
 #include <cstdlib>
 
 #include "core/error.h"
-#include "io/pyramid_block.h"
+#include "io/box_halve.h"
 #include "tests/support/synthetic_slide.h"
 
 namespace vtissue::io {

@@ -15,6 +15,7 @@
 #include "stages/stitch/provenance.h"
 #include "stages/stitch/slide_cards.h"
 #include "stages/stitch/stitch_config.h"
+#include "stages/stitch/stitch_names.h"
 #include "stages/stitch/synthetic_mark.h"
 #include "tests/stages/synthesis_fixture.h"
 
@@ -232,6 +233,25 @@ TEST_F(StitchStageTest, MetadataSaysSyntheticAndNamesNoPath) {
   EXPECT_THAT(bytes, HasSubstr("Synthetic = 1|Seed = 42"));
 }
 
+TEST_F(StitchStageTest, EveryProfileSaysSyntheticAndGlassIsStoredOnce) {
+  make_slide(40, 30);
+  tiles_.cells = {{0, 0}, {2, 0}};  // the rest is glass
+  tiles_.tissue_fraction = {1, 1};
+  io::write_tiles(file("tiles.h5"), tiles_);
+  make_latents();
+  for (const auto& [name, profile] : pyramid_profiles()) {
+    StitchOptions options{.profile = profile, .generator = "vtissue 9.9"};
+    run_with(StitchStage(options, models::make_null_autoencoder()), inputs(), output("virtual.tiff"),
+             "work-" + std::string(name), 2);
+    EXPECT_EQ(nlohmann::json::parse(io::read_provenance(file("virtual.tiff")))["synthetic"], true) << name;
+    const std::string bytes = read_bytes(file("virtual.tiff"));
+    EXPECT_THAT(bytes, HasSubstr(profile == io::PyramidProfile::kGeneric ? "\"Synthetic\":\"1\""
+                                 : profile == io::PyramidProfile::kOme   ? "<M K=\"Synthetic\">1</M>"
+                                                                         : "|Synthetic = 1|"));
+    EXPECT_LT(bytes.size(), 700000u) << name << ": 300 tiles of glass with the notice";
+  }
+}
+
 TEST_F(StitchStageTest, TheFilesLabelAndMacroAreTheCards) {
   make_slide(4, 3);
   make_latents();
@@ -350,7 +370,34 @@ TEST(ProvenanceTest, ThePublicConfigurationHasNoPaths) {
   config.set("models.denoiser=/secret/patient");
   const nlohmann::json shown = public_configuration(config);
   EXPECT_EQ(shown.dump().find("secret"), std::string::npos);
-  EXPECT_EQ(shown["stitch"]["jpeg_quality"], 90);
+  EXPECT_EQ(shown["stitch"]["quality"], 90);
+}
+
+TEST(StitchConfigTest, WhatIsWrittenIsChosenByName) {
+  pipeline::ConfigSchema schema;
+  schema.add(stitch_config_keys());
+  pipeline::Config config = pipeline::Config::defaults(schema);
+  const StitchOptions plain = stitch_options(config);
+  EXPECT_EQ(plain.profile, io::PyramidProfile::kSvs);
+  EXPECT_EQ(plain.codec, io::PyramidCodec::kJpeg);
+  EXPECT_EQ(plain.sampling, io::ChromaSampling::k444);
+  EXPECT_TRUE(plain.icc_profile.empty());
+  for (const char* setting : {"stitch.profile=ome", "stitch.codec=jpeg2000", "stitch.quality=70",
+                              "stitch.subsampling=\"4:2:0\"", "stitch.icc_profile=srgb"}) {
+    config.set(setting);
+  }
+  const StitchOptions chosen = stitch_options(config);
+  EXPECT_EQ(chosen.profile, io::PyramidProfile::kOme);
+  EXPECT_EQ(chosen.codec, io::PyramidCodec::kJpeg2000);
+  EXPECT_EQ(chosen.quality, 70);
+  EXPECT_EQ(chosen.sampling, io::ChromaSampling::k420);
+  EXPECT_GT(chosen.icc_profile.size(), 400u);
+  config.set("stitch.profile=generic");
+  EXPECT_THAT(error_of([&] { stitch_options(config); }).what(), HasSubstr("choose the profile svs or ome"));
+  config.set("stitch.codec=zstd");
+  EXPECT_NO_THROW(stitch_options(config));
+  config.set("stitch.icc_profile=/nowhere/p3.icc");
+  EXPECT_THAT(error_of([&] { stitch_options(config); }).what(), HasSubstr("no such colour profile"));
 }
 
 TEST(StitchConfigTest, BackgroundIsChecked) {
