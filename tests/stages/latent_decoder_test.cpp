@@ -3,7 +3,13 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
 #include <random>
+#include <utility>
 
 #include "io/half.h"
 #include "models/null_engines.h"
@@ -139,6 +145,82 @@ TEST_F(LatentDecoderTest, TheLatentsOfAColourAreTheMiddleOfAPlainPicture) {
   const std::vector<float> null = latents_of_colour(*models::make_null_autoencoder(), {255, 0, 128});
   EXPECT_NEAR(null[0], 1.0f, 0.01f);
   EXPECT_NEAR(null[1], -1.0f, 0.01f);
+}
+
+/// The demo family's decoder, with other windows.
+class OtherWindows : public models::Autoencoder {
+ public:
+  OtherWindows(std::shared_ptr<models::Autoencoder> decoder, models::DecodeWindow window)
+      : decoder_(std::move(decoder)), window_(window) {}
+  const models::ModelInfo& info() const override { return decoder_->info(); }
+  int latent_channels() const override { return decoder_->latent_channels(); }
+  int factor() const override { return decoder_->factor(); }
+  models::DecodeWindow decode_window() const override { return window_; }
+  void decode(std::span<const float> z, int n, int h, int w, std::span<std::uint8_t> rgb) const override {
+    decoder_->decode(z, n, h, w, rgb);
+  }
+  void encode(std::span<const std::uint8_t> rgb, int n, int h, int w, std::span<float> z) const override {
+    decoder_->encode(rgb, n, h, w, z);
+  }
+
+ private:
+  std::shared_ptr<models::Autoencoder> decoder_;
+  models::DecodeWindow window_;
+};
+
+TEST_F(LatentDecoderTest, TheDemoDecodersWindowsAreAsGoodAsDecodingInOneGo) {
+  const std::shared_ptr<models::Autoencoder> demo = models::Autoencoder::load(
+      std::filesystem::path(VTISSUE_SOURCE_DIR) / "weights" / "demo" / "autoencoder", models::Device::open("cpu", 2));
+  // Latents of pictures with edges in all directions.
+  io::LatentWriter writer(file("real"), {.channels = demo->latent_channels(), .size = kSize, .tile_px = 128},
+                          tiles_.cells);
+  std::mt19937 random(4);
+  std::vector<std::uint8_t> rgb(128 * 128 * 3);
+  std::vector<float> z(static_cast<std::size_t>(demo->latent_channels()) * kSize * kSize);
+  for (std::size_t i = 0; i < tiles_.cells.size(); ++i) {
+    for (int blob = 0; blob < 60; ++blob) {
+      const int x0 = static_cast<int>(random() % 128), y0 = static_cast<int>(random() % 128);
+      const int radius = 4 + static_cast<int>(random() % 16);
+      const std::array<std::uint8_t, 3> colour{static_cast<std::uint8_t>(random()), static_cast<std::uint8_t>(random()),
+                                               static_cast<std::uint8_t>(random())};
+      for (int y = std::max(0, y0 - radius); y < std::min(128, y0 + radius); ++y) {
+        for (int x = std::max(0, x0 - radius); x < std::min(128, x0 + radius); ++x) {
+          std::ranges::copy(colour, rgb.begin() + (y * 128 + x) * 3);
+        }
+      }
+    }
+    demo->encode(rgb, 1, 128, 128, z);
+    std::vector<std::uint16_t> halves;
+    for (const float value : z) halves.push_back(io::float_to_half(value));
+    writer.append(halves);
+  }
+  writer.finish();
+
+  const io::LatentReader latents(file("real"));
+  const auto decoded = [&](models::DecodeWindow window) {
+    const OtherWindows decoder(demo, window);
+    return picture(LatentDecoder(tiles_, latents, decoder, {244, 243, 245}), kAll);
+  };
+  const std::vector<std::uint8_t> whole = decoded({.inner = 96, .halo = 16, .ramp = 0});
+  const auto off = [&](models::DecodeWindow window) {
+    const std::vector<std::uint8_t> seen = decoded(window);
+    std::array<double, 2> result{};  // mean, largest
+    for (std::size_t k = 0; k < seen.size(); ++k) {
+      const double difference = std::abs(int{seen[k]} - int{whole[k]});
+      result[0] += difference / static_cast<double>(seen.size());
+      result[1] = std::max(result[1], difference);
+    }
+    return result;
+  };
+  const auto [mean, largest] = off(demo->decode_window());
+  RecordProperty("mean", std::to_string(mean));
+  RecordProperty("largest", std::to_string(largest));
+  EXPECT_LT(mean, 0.05);
+  EXPECT_LE(largest, 4);
+  for (const int halo : {0, 2, 3, 4, 6, 8}) {
+    const auto [m, l] = off({.inner = 32, .halo = halo, .ramp = 0});
+    std::printf("halo %d: mean %.4f largest %.0f\n", halo, m, l);
+  }
 }
 
 }  // namespace
