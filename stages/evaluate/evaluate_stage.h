@@ -16,7 +16,7 @@ namespace vtissue::stages {
 struct EvaluateOptions {
   int max_tiles = 5000;  ///< of a larger slide so many tiles, evenly spread, are compared; at least 2
   int chunk_tiles = 64;  ///< tiles committed at once; rounded up to whole micro-batches
-  int seam_boxes = 24;   ///< squares of 1024 px, evenly spread, in which seams are looked for
+  int seam_boxes = 8;    ///< squares of 1024 px, evenly spread, in which seams are looked for
   std::array<std::uint8_t, 3> background = {244, 243, 245};  ///< of the virtual slide, as stitch has it
   std::string numerics_class;                                ///< Device::numerics_class()
 };

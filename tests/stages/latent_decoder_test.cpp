@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstdio>
 #include <filesystem>
 #include <memory>
 #include <random>
@@ -217,10 +216,8 @@ TEST_F(LatentDecoderTest, TheDemoDecodersWindowsAreAsGoodAsDecodingInOneGo) {
   RecordProperty("largest", std::to_string(largest));
   EXPECT_LT(mean, 0.05);
   EXPECT_LE(largest, 4);
-  for (const int halo : {0, 2, 3, 4, 6, 8}) {
-    const auto [m, l] = off({.inner = 32, .halo = halo, .ramp = 0});
-    std::printf("halo %d: mean %.4f largest %.0f\n", halo, m, l);
-  }
+  // Without a halo the windows would show.
+  EXPECT_GT(off({.inner = 64, .halo = 0, .ramp = 0})[1], 50);
 }
 
 }  // namespace
