@@ -109,8 +109,8 @@ class SynthesisFixture : public StageFixture {
   }
 
   void synthesize(std::uint64_t seed = 7) {
-    run(SynthesizeStage({.seed = seed, .steps = 4, .mode = SynthesisMode::kIndependent}, models::make_null_denoiser()), {{"features", file("features.h5")}},
-        {{"latents", file("latents")}}, "synthesize");
+    run(SynthesizeStage({.seed = seed, .steps = 4, .mode = SynthesisMode::kIndependent}, models::make_null_denoiser()),
+        {{"features", file("features.h5")}}, {{"latents", file("latents")}}, "synthesize");
   }
 
   /// Names and contents of a folder's files, one string.

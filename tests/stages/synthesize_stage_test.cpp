@@ -103,8 +103,9 @@ TEST_F(SynthesizeStageTest, StartsFromTheNoiseOfTheTilesPlace) {
 TEST_F(SynthesizeStageTest, GenesReachTheirTilesAndTokensFollowTheCls) {
   write_genes(2);
   const auto shift = [&](ProbeDenoiser::Shape shape, const pipeline::Bindings& bindings, std::size_t tile) {
-    run(SynthesizeStage({.steps = 1, .mode = SynthesisMode::kIndependent}, std::make_shared<ProbeDenoiser>(std::move(shape))), bindings, output("latents"),
-        "w");
+    run(SynthesizeStage({.steps = 1, .mode = SynthesisMode::kIndependent},
+                        std::make_shared<ProbeDenoiser>(std::move(shape))),
+        bindings, output("latents"), "w");
     std::filesystem::remove_all(file("w"));
     const TileCell cell = tiles_.cells[tile];
     std::vector<float> noise(4 * 16 * 16);
