@@ -34,10 +34,10 @@ struct TrainOptions {
   std::filesystem::path encoder;      ///< the predictor the encoder, expression the encoder and the predictor
   std::filesystem::path predictor;
   std::filesystem::path expression;
-  nlohmann::json inputs;                            ///< what was trained from, by content: filled in by train()
-  int threads = 0;                                  ///< 0: as many as cores
-  std::function<bool()> stop_requested;             ///< polled every step; may be empty
-  std::function<void(const TrainEvent&)> progress;  ///< called on the caller's thread; may be empty
+  nlohmann::json inputs = nlohmann::json::object();  ///< what was trained from, by content: filled in by train()
+  int threads = 0;                                   ///< 0: as many as cores
+  std::function<bool()> stop_requested;              ///< polled every step; may be empty
+  std::function<void(const TrainEvent&)> progress;   ///< called on the caller's thread; may be empty
 };
 
 /// Sets a value of the configuration by its dotted name ("optimizer.lr"); the text is read as JSON, or else as a
