@@ -126,7 +126,9 @@ TEST_F(ExecutorTest, GoesOnFromTheCommittedChunksAfterAnError) {
   line_.embed->on_compute = nullptr;
   const int before = line_.embed->counts->computed;
   run();
-  EXPECT_EQ(before, 5);
+  // The chunks before it, and those that were under way.
+  EXPECT_GE(before, 5);
+  EXPECT_LE(before, 7);
   EXPECT_EQ(line_.embed->counts->computed, 8);
   EXPECT_EQ(line_.tile->counts->runs, 1);
   EXPECT_EQ(results_in(out_), reference);
