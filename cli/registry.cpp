@@ -108,6 +108,7 @@ models::StateDict published_weights(const KnownModel& model, const fs::path& fro
 const std::vector<KnownModel>& known_models() {
   static const std::vector<KnownModel> kModels = [] {
     std::vector<KnownModel> models;
+    models.reserve(std::size(kRegistryFiles));
     for (const auto& [name, yaml] : kRegistryFiles) models.push_back(parse_known_model(std::string(name), yaml));
     std::ranges::sort(models, {}, &KnownModel::name);
     return models;

@@ -52,6 +52,7 @@ class DziExport {
       if (error) throw_output_error(tiles_, "create", error.value());
     }
     std::vector<std::thread> threads;
+    threads.reserve(static_cast<std::size_t>(options_.threads));
     for (int thread = 0; thread < options_.threads; ++thread) threads.emplace_back([this] { work(); });
     for (std::thread& thread : threads) thread.join();
     if (failure_ != nullptr) std::rethrow_exception(failure_);

@@ -13,6 +13,7 @@ namespace {
 template <typename Value>
 std::vector<std::string> words(const std::vector<std::pair<std::string_view, Value>>& named) {
   std::vector<std::string> names;
+  names.reserve(named.size());
   for (const auto& [name, value] : named) names.emplace_back(name);
   return names;
 }

@@ -49,6 +49,7 @@ std::vector<std::string> choose_panel(const std::vector<SectionCounts>& sections
   ranked.resize(std::min(ranked.size(), static_cast<std::size_t>(size)));
 
   std::vector<std::string> panel;
+  panel.reserve(ranked.size());
   for (auto& [variance, gene] : ranked) panel.push_back(std::move(gene));
   std::sort(panel.begin(), panel.end());
   return panel;
