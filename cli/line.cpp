@@ -121,7 +121,8 @@ std::shared_ptr<const Stage> make_evaluate_stage(const Config& config, Engines& 
   stages::EvaluateOptions options = stages::evaluate_options(config);
   options.numerics_class = engines.numerics_class();
   options.background = stages::stitch_options(config).background;
-  return std::make_shared<stages::EvaluateStage>(options, engines.encoder(), engines.device(), engines.autoencoder());
+  const auto autoencoder = config.has("models.autoencoder") ? engines.autoencoder() : nullptr;
+  return std::make_shared<stages::EvaluateStage>(options, engines.encoder(), engines.device(), autoencoder);
 }
 
 Graph make_line(const Config& config, const LineInputs& inputs, Engines& engines) {

@@ -42,6 +42,9 @@ struct Box {
   }
 };
 
+/// a / b, rounded down; b > 0.
+constexpr std::int64_t floor_div(std::int64_t a, std::int64_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
+
 /// A tile's identity: column and row in half tiles at the target µm/px; the base grid has even
 /// numbers only. Ordered by row, then column, which is the canonical order of every store.
 struct TileCell {

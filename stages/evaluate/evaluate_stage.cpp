@@ -108,12 +108,22 @@ EvaluateStage::EvaluateStage(EvaluateOptions options, std::shared_ptr<const mode
       autoencoder_(std::move(autoencoder)) {}
 
 std::vector<pipeline::Port> EvaluateStage::inputs() const {
-  std::vector<pipeline::Port> ports = {{.name = "slide"}, {.name = "tiles"}, {.name = "features"}, {.name = "virtual"}};
-  if (autoencoder_ != nullptr) ports.push_back({.name = "latents", .optional = true});
-  return ports;
+  return {{.name = "slide"},
+          {.name = "tiles"},
+          {.name = "features"},
+          {.name = "virtual"},
+          {.name = "latents", .optional = true}};
 }
 
 std::vector<pipeline::Port> EvaluateStage::outputs() const { return {{.name = "metrics"}}; }
+
+const models::Autoencoder& EvaluateStage::require_autoencoder() const {
+  if (autoencoder_ == nullptr) {
+    throw Error(ErrorCode::kUsage,
+                "latents are given to look for seams in, but no autoencoder; set models.autoencoder");
+  }
+  return *autoencoder_;
+}
 
 std::size_t EvaluateStage::rows_per_chunk() const {
   return stages::rows_per_chunk(options_.chunk_tiles, encoder_->info().micro_batch);
@@ -144,9 +154,7 @@ void EvaluateStage::preflight(const pipeline::Bindings& available_inputs) const 
   if (const auto* path = bound("slide")) open_slide_of(*path, tiles);
   if (const auto* path = bound("virtual")) open_virtual(*path, tiles);
   if (const auto* path = bound("latents")) {
-    if (io::LatentReader(*path).cells() != tiles.cells) {
-      throw Error(ErrorCode::kBadInput, "{}: made for other tiles; run synthesize again", path->string());
-    }
+    require_decodable(*path, io::LatentReader(*path), *tiles_path, tiles, require_autoencoder());
   }
   if (const auto* path = bound("features")) check_features(*path, io::FeatureReader(*path), tiles, *encoder_);
 }
@@ -237,8 +245,9 @@ void EvaluateStage::run(const pipeline::Bindings& inputs, const pipeline::Bindin
   metrics["tiles"]["of_slide"] = tiles.cells.size();
   metrics["tiles"]["without_embedding"] = std::ranges::count(valid, std::uint8_t{0});
   metrics["numerics_class"] = options_.numerics_class;
-  if (const auto latents = inputs.find("latents"); latents != inputs.end() && autoencoder_ != nullptr) {
+  if (const auto latents = inputs.find("latents"); latents != inputs.end()) {
     const io::LatentReader reader(latents->second);
+    require_decodable(latents->second, reader, inputs.at("tiles"), tiles, require_autoencoder());
     const LatentDecoder decoder(tiles, reader, *autoencoder_, options_.background);
     metrics["seams"] = seam_report(decoder, real, tiles, options_.seam_boxes, ctx);
     ctx.report("seams", metrics["seams"]["virtual"]["lines"]);

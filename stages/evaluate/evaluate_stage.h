@@ -27,7 +27,7 @@ struct EvaluateOptions {
 /// features.h5. Seams are looked for in the latents as they are decoded, before the file's compression.
 class EvaluateStage : public pipeline::Stage {
  public:
-  /// `device` computes the distances (models/metrics.h). Without an autoencoder there is no input "latents".
+  /// `device` computes the distances (models/metrics.h). The autoencoder may be null where no latents are given.
   EvaluateStage(EvaluateOptions options, std::shared_ptr<const models::MorphologyEncoder> encoder,
                 std::shared_ptr<models::Device> device,
                 std::shared_ptr<const models::Autoencoder> autoencoder = nullptr);
@@ -45,6 +45,7 @@ class EvaluateStage : public pipeline::Stage {
 
  private:
   std::size_t rows_per_chunk() const;
+  const models::Autoencoder& require_autoencoder() const;  ///< Throws Error kUsage if there is none.
 
   EvaluateOptions options_;
   std::shared_ptr<const models::MorphologyEncoder> encoder_;

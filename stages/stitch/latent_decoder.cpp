@@ -3,12 +3,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/error.h"
+#include "stages/embed/slide_of_tiles.h"
+
 namespace vtissue::stages {
 namespace {
-
-std::int64_t floor_to_multiple(std::int64_t value, std::int64_t step) {
-  return (value >= 0 ? value / step : -((-value + step - 1) / step)) * step;
-}
 
 Box<Latent> square(Point<Latent> origin, std::int64_t side) { return {origin, {side, side}}; }
 
@@ -34,6 +33,27 @@ std::vector<float> latents_of_colour(const models::Autoencoder& autoencoder, std
   std::vector<float> middle;
   for (std::size_t c = 0; c < channels; ++c) middle.push_back(latents[(c * kSide + kSide / 2) * kSide + kSide / 2]);
   return middle;
+}
+
+void require_decodable(const std::filesystem::path& folder, const io::LatentReader& latents,
+                       const std::filesystem::path& tiles_path, const io::TileSet& tiles,
+                       const models::Autoencoder& autoencoder) {
+  const io::LatentStoreInfo& info = latents.info();
+  if (latents.cells() != tiles.cells || info.tile_px != tiles.tile_px) {
+    throw Error(ErrorCode::kBadInput,
+                "{} has {} tiles of {} px and {} has {} of {} px, not the same ones; run "
+                "synthesize on these tiles",
+                folder.string(), latents.cells().size(), info.tile_px, tiles_path.string(), tiles.cells.size(),
+                tiles.tile_px);
+  }
+  require_same_slide(folder, info.slide_sha256, tiles.slide_sha256, tiles_path, "embed and synthesize");
+  if (info.channels != autoencoder.latent_channels() || info.size * autoencoder.factor() != info.tile_px) {
+    throw Error(ErrorCode::kModel,
+                "{}: tiles of {} px as {} x {} latents of {} channels, but {} turns {} channels into {} "
+                "x {} px a latent; use the autoencoder that the denoiser was trained with",
+                folder.string(), info.tile_px, info.size, info.size, info.channels, autoencoder.info().name,
+                autoencoder.latent_channels(), autoencoder.factor(), autoencoder.factor());
+  }
 }
 
 LatentDecoder::LatentDecoder(const io::TileSet& tiles, const io::LatentReader& latents,
@@ -76,8 +96,8 @@ LatentDecoder::Windows LatentDecoder::gather(Box<TargetPx> box) const {
   const auto up = [this](std::int64_t px) { return (px + factor_ - 1) / factor_; };
   const std::int64_t bottom = up(box.origin.y + box.size.height), right = up(box.origin.x + box.size.width);
   std::vector<float> tile(channels * static_cast<std::size_t>(size_) * static_cast<std::size_t>(size_));
-  for (std::int64_t y = floor_to_multiple(box.origin.y / factor_ - reach, inner); y - reach < bottom; y += inner) {
-    for (std::int64_t x = floor_to_multiple(box.origin.x / factor_ - reach, inner); x - reach < right; x += inner) {
+  for (std::int64_t y = floor_div(box.origin.y / factor_ - reach, inner) * inner; y - reach < bottom; y += inner) {
+    for (std::int64_t x = floor_div(box.origin.x / factor_ - reach, inner) * inner; x - reach < right; x += inner) {
       const Range shown_x =
           common(x - reach, inner + 2 * reach, box.origin.x / factor_, right - box.origin.x / factor_);
       const Range shown_y =

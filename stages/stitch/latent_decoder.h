@@ -1,7 +1,8 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
-#include <memory>
+#include <filesystem>
 #include <span>
 #include <vector>
 
@@ -12,11 +13,17 @@
 
 namespace vtissue::stages {
 
+/// Throws Error kBadInput unless latents and tiles are of the same cells and slide, kModel unless the autoencoder has
+/// the latents' channels and scale. The paths are for messages.
+void require_decodable(const std::filesystem::path& folder, const io::LatentReader& latents,
+                       const std::filesystem::path& tiles_path, const io::TileSet& tiles,
+                       const models::Autoencoder& autoencoder);
+
 /// The decoder's windows lie on one lattice over the slide's latents, whatever is asked for: a pixel depends on the
 /// latents and on the model's DecodeWindow alone. Beside the tissue a window sees empty glass.
 class LatentDecoder {
  public:
-  /// The references must outlive it; tiles and latents are of the same cells. `glass`: colour of empty glass.
+  /// The references must outlive it and fit each other (require_decodable()). `glass`: colour of empty glass.
   LatentDecoder(const io::TileSet& tiles, const io::LatentReader& latents, const models::Autoencoder& autoencoder,
                 std::array<std::uint8_t, 3> glass);
 

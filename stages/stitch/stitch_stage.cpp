@@ -95,31 +95,10 @@ nlohmann::json StitchStage::identity() const {
           {"numerics_class", options_.numerics_class}};
 }
 
-void StitchStage::check(const pipeline::Bindings& inputs, const io::LatentReader& latents,
-                        const io::TileSet& tiles) const {
-  const std::string folder = inputs.at("latents").string();
-  const io::LatentStoreInfo& info = latents.info();
-  if (latents.cells() != tiles.cells || info.tile_px != tiles.tile_px) {
-    throw Error(ErrorCode::kBadInput,
-                "{} has {} tiles of {} px and {} has {} of {} px, not the same ones; run "
-                "synthesize on these tiles",
-                folder, latents.cells().size(), info.tile_px, inputs.at("tiles").string(), tiles.cells.size(),
-                tiles.tile_px);
-  }
-  require_same_slide(folder, info.slide_sha256, tiles.slide_sha256, inputs.at("tiles"), "embed and synthesize");
-  if (info.channels != autoencoder_->latent_channels() || info.size * autoencoder_->factor() != info.tile_px) {
-    throw Error(ErrorCode::kModel,
-                "{}: tiles of {} px as {} x {} latents of {} channels, but {} turns {} channels into {} "
-                "x {} px a latent; use the autoencoder that the denoiser was trained with",
-                folder, info.tile_px, info.size, info.size, info.channels, autoencoder_->info().name,
-                autoencoder_->latent_channels(), autoencoder_->factor(), autoencoder_->factor());
-  }
-}
-
 void StitchStage::preflight(const pipeline::Bindings& available_inputs) const {
   if (!available_inputs.contains("latents") || !available_inputs.contains("tiles")) return;
-  check(available_inputs, io::LatentReader(available_inputs.at("latents")),
-        io::read_tiles(available_inputs.at("tiles")));
+  const auto &folder = available_inputs.at("latents"), &tiles = available_inputs.at("tiles");
+  require_decodable(folder, io::LatentReader(folder), tiles, io::read_tiles(tiles), *autoencoder_);
 }
 
 io::PyramidOptions StitchStage::pyramid_options(const io::TileSet& tiles, const io::LatentStoreInfo& latents,
@@ -167,7 +146,7 @@ void StitchStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings
                       pipeline::RunContext& ctx) const {
   const io::TileSet tiles = io::read_tiles(inputs.at("tiles"));
   const io::LatentReader latents(inputs.at("latents"));
-  check(inputs, latents, tiles);
+  require_decodable(inputs.at("latents"), latents, inputs.at("tiles"), tiles, *autoencoder_);
   const io::LatentStoreInfo& info = latents.info();
   const auto expression = inputs.find("expression");
   const io::PyramidOptions pyramid = pyramid_options(

@@ -55,7 +55,6 @@ class StitchStage : public pipeline::Stage {
            pipeline::RunContext& ctx) const override;
 
  private:
-  void check(const pipeline::Bindings& inputs, const io::LatentReader& latents, const io::TileSet& tiles) const;
   /// `expression` as describe_expression() gives it.
   io::PyramidOptions pyramid_options(const io::TileSet& tiles, const io::LatentStoreInfo& latents,
                                      const nlohmann::json& expression) const;

@@ -79,28 +79,17 @@ class CanvasSynthesis::Blend {
 
   int size() const { return synthesis_.layout_.size(); }
 
-  /// Indices of the windows that meet a square, in their order.
-  std::vector<std::size_t> around(Point<Latent> square) const {
-    const auto key = [](Point<Latent> p) { return std::pair(p.y, p.x); };
+  /// Indices of the windows that meet a tile, in their order.
+  std::vector<std::size_t> around(Point<Latent> tile) const {
+    const int step = synthesis_.sampler_.evaluations()[static_cast<std::size_t>(pass_.evaluation)].step;
     std::vector<std::size_t> result;
-    const int stride = size() / 2;
-    const Point<Latent> lattice = synthesis_.layout_.offset(synthesis_.sampler_.evaluations()[step()].step);
-    const auto first = [&](std::int64_t at, std::int64_t offset) {
-      const std::int64_t past = (((at - size() + 1 - offset) % stride) + stride) % stride;
-      return at - size() + 1 + (past == 0 ? 0 : stride - past);
-    };
-    for (std::int64_t y = first(square.y, lattice.y); y < square.y + size(); y += stride) {
-      for (std::int64_t x = first(square.x, lattice.x); x < square.x + size(); x += stride) {
-        const auto found = std::ranges::lower_bound(windows_, std::pair(y, x), {}, key);
-        if (found != windows_.end() && *found == Point<Latent>{x, y}) {
-          result.push_back(static_cast<std::size_t>(found - windows_.begin()));
-        }
-      }
+    for (const Point<Latent> window : synthesis_.layout_.windows_over(tile, step)) {
+      const auto found = std::ranges::lower_bound(windows_, std::pair(window.y, window.x), {},
+                                                  [](Point<Latent> p) { return std::pair(p.y, p.x); });
+      result.push_back(static_cast<std::size_t>(found - windows_.begin()));
     }
     return result;
   }
-
-  std::size_t step() const { return static_cast<std::size_t>(pass_.evaluation); }
 
   const std::vector<float>& part(Parts& parts, std::uint64_t index) const {
     const auto found = parts.find(index);

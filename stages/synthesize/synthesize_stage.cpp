@@ -165,16 +165,34 @@ void SynthesizeStage::preflight(const pipeline::Bindings& available_inputs) cons
 pipeline::Estimate SynthesizeStage::estimate(const pipeline::Bindings& available_inputs) const {
   const auto features = bound(available_inputs, "features");
   if (!features) return {};
-  const std::size_t tiles = io::FeatureReader(*features).cells().size();
-  const std::int64_t values = static_cast<std::int64_t>(tiles * values_per_tile());
-  const auto stored = static_cast<std::int64_t>(sizeof(std::uint16_t));
-  // Beside the result: the tiles that are done, or the state after each of the last two steps.
-  const std::int64_t parts = options_.mode == SynthesisMode::kIndependent
-                                 ? static_cast<std::int64_t>(sizeof(float))
-                                 : 2 * (1 + sampler_.history_planes()) * static_cast<std::int64_t>(sizeof(float));
-  return {.chunks = static_cast<std::int64_t>(TileChunks{tiles, rows_per_chunk()}.count()),
-          .disk_bytes = values * (stored + parts),
-          .note = fmt::format("{} tiles, {} steps of {}", tiles, options_.steps, options_.sampler)};
+  const std::vector<TileCell> cells = io::FeatureReader(*features).cells();
+  const auto chunks_of = [&](std::size_t n) {
+    return static_cast<std::int64_t>(TileChunks{n, rows_per_chunk()}.count());
+  };
+  const auto values = static_cast<std::int64_t>(cells.size() * values_per_tile());
+  const auto stored = static_cast<std::int64_t>(sizeof(std::uint16_t)), part = static_cast<std::int64_t>(sizeof(float));
+  if (options_.mode == SynthesisMode::kIndependent) {
+    return {.chunks = chunks_of(cells.size()),
+            .disk_bytes = values * (stored + part),
+            .note = fmt::format("{} tiles, {} steps of {}", cells.size(), options_.steps, options_.sampler)};
+  }
+  const WindowLayout layout(cells, denoiser_->latent_size(), canvas_options().windows);
+  std::int64_t chunks = 0, windows = 0;
+  bool blended = false;
+  for (const models::Evaluation& evaluation : sampler_.evaluations()) {
+    const std::size_t n = layout.windows(evaluation.step).size();
+    windows += static_cast<std::int64_t>(n);
+    chunks += chunks_of(n);
+    if (!layout.blended(evaluation.step)) continue;
+    blended = true;
+    chunks += chunks_of(cells.size());
+  }
+  // Beside the result: the states after two steps, and of overlapping windows the predictions.
+  const std::int64_t states = 2 * (1 + sampler_.history_planes()), predictions = blended ? 4 : 0;
+  return {.chunks = chunks,
+          .disk_bytes = values * (stored + (states + predictions) * part),
+          .note = fmt::format("{} tiles, {} steps of {}, {} windows", cells.size(), options_.steps, options_.sampler,
+                              windows)};
 }
 
 void SynthesizeStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings& outputs,

@@ -17,8 +17,6 @@ namespace {
 
 constexpr int kSlots = 2;
 
-std::int64_t floor_div(std::int64_t a, std::int64_t b) { return a >= 0 ? a / b : -((-a + b - 1) / b); }
-
 /// Descriptor of a new file of `bytes` that has no name any more; all its blocks are there, so that writing through a
 /// mapping cannot fail.
 int make_backing_file(const std::filesystem::path& folder, std::size_t bytes) {

@@ -23,11 +23,6 @@ double van_der_corput(std::uint32_t index, std::uint32_t base) {
   return value;
 }
 
-std::int64_t floor_to(std::int64_t value, std::int64_t offset, std::int64_t stride) {
-  const std::int64_t shifted = value - offset;
-  return offset + (shifted >= 0 ? shifted : shifted - stride + 1) / stride * stride;
-}
-
 }  // namespace
 
 std::string_view to_string(SynthesisMode mode) {
@@ -79,22 +74,26 @@ Point<Latent> WindowLayout::offset(int step) const {
   return {place(words[0], 2), place(words[1], 3)};
 }
 
-std::vector<Point<Latent>> WindowLayout::windows(int step) const {
+std::vector<Point<Latent>> WindowLayout::windows_over(Point<Latent> square, int step) const {
+  if (options_.mode == SynthesisMode::kIndependent) return {square};
   const Point<Latent> at = offset(step);
   const std::int64_t stride = blended(step) ? size_ / 2 : size_;
+  // From the window that holds the square's first latent to the one that begins at its last at the latest.
+  const auto first = [&](std::int64_t place, std::int64_t lattice) {
+    return lattice + floor_div(place - size_ + stride - lattice, stride) * stride;
+  };
+  std::vector<Point<Latent>> windows;
+  for (std::int64_t y = first(square.y, at.y); y < square.y + size_; y += stride) {
+    for (std::int64_t x = first(square.x, at.x); x < square.x + size_; x += stride) windows.push_back({x, y});
+  }
+  return windows;
+}
+
+std::vector<Point<Latent>> WindowLayout::windows(int step) const {
   std::vector<Point<Latent>> windows;
   for (const TileCell cell : cells_) {
-    const Point<Latent> tile = latent_origin(cell, size_);
-    if (options_.mode == SynthesisMode::kIndependent) {
-      windows.push_back(tile);
-      continue;
-    }
-    // From the window that holds the tile's first latent to the one that begins at its last at the latest.
-    for (std::int64_t y = floor_to(tile.y - size_ + stride, at.y, stride); y < tile.y + size_; y += stride) {
-      for (std::int64_t x = floor_to(tile.x - size_ + stride, at.x, stride); x < tile.x + size_; x += stride) {
-        windows.push_back({x, y});
-      }
-    }
+    const std::vector<Point<Latent>> over = windows_over(latent_origin(cell, size_), step);
+    windows.insert(windows.end(), over.begin(), over.end());
   }
   std::ranges::sort(windows, {}, [](Point<Latent> p) { return std::pair(p.y, p.x); });
   windows.erase(std::unique(windows.begin(), windows.end()), windows.end());

@@ -33,8 +33,8 @@ struct WindowOptions {
 /// of them, or where they are blended in four. Thread-safe.
 class WindowLayout {
  public:
-  /// `cells`: tiles of the base grid, sorted. Throws Error kUsage for tiles between them (odd cells) unless the mode
-  /// is kIndependent, and for a size that is not a multiple of twice the grain.
+  /// `cells`: tiles of the base grid, sorted; they must outlive the layout. Throws Error kUsage for tiles between them
+  /// (odd cells) unless the mode is kIndependent, and for a size that is not a multiple of twice the grain.
   WindowLayout(std::span<const TileCell> cells, int size, const WindowOptions& options);
 
   int size() const { return size_; }
@@ -44,6 +44,8 @@ class WindowLayout {
   Point<Latent> offset(int step) const;
   /// Upper left corners by row, then column. May be negative.
   std::vector<Point<Latent>> windows(int step) const;
+  /// Of those the ones that meet a tile, whose first latent is `tile`.
+  std::vector<Point<Latent>> windows_over(Point<Latent> tile, int step) const;
 
  private:
   std::span<const TileCell> cells_;

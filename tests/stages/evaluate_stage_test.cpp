@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/hash.h"
 #include "io/feature_store.h"
+#include "io/latent_store.h"
 #include "io/tile_store.h"
 #include "models/null_engines.h"
 #include "stage_fixture.h"
@@ -200,6 +201,33 @@ TEST_F(EvaluateStageTest, RefusesFeaturesOfAnotherEncoder) {
   write_tiff(file("virtual.tif"), picture(20, 0), 1.0);
   write_features("another-sha", {});
   expect_preflight_error(ErrorCode::kModel, AllOf(HasSubstr("another-sha"), HasSubstr("colour-sha")));
+}
+
+TEST_F(EvaluateStageTest, SeamsNeedLatentsOfTheseTilesAndTheirAutoencoder) {
+  const auto write_latents = [&](const std::string& slide) {
+    std::filesystem::remove_all(file("latents"));
+    io::LatentWriter writer(file("latents"),
+                            {.channels = 4, .size = kSide / 8, .tile_px = kSide, .slide_sha256 = slide}, tiles_.cells);
+    for (std::size_t i = 0; i < tiles_.cells.size(); ++i) {
+      writer.append(std::vector<std::uint16_t>(4 * (kSide / 8) * (kSide / 8), 0));
+    }
+    writer.finish();
+  };
+  const pipeline::Bindings bindings{{"tiles", file("tiles.h5")}, {"latents", file("latents")}};
+  const auto refused = [&](std::shared_ptr<const models::Autoencoder> autoencoder) -> std::string {
+    try {
+      EvaluateStage({}, std::make_shared<ColourEncoder>(), nullptr, std::move(autoencoder)).preflight(bindings);
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  };
+  write_latents(tiles_.slide_sha256);
+  EXPECT_EQ(refused(models::make_null_autoencoder()), "");
+  EXPECT_THAT(refused(nullptr), HasSubstr("set models.autoencoder"));
+  EXPECT_THAT(refused(models::make_null_autoencoder(3)), HasSubstr("4 channels"));
+  write_latents(std::string(64, 'b'));
+  EXPECT_THAT(refused(models::make_null_autoencoder()), HasSubstr("another slide"));
 }
 
 TEST_F(EvaluateStageTest, ComparesTilesWithAnEmbeddingAndAtMostSoMany) {

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <map>
 #include <random>
 #include <set>
@@ -69,6 +70,23 @@ TEST(WindowLayoutTest, EveryWindowShowsTissueAndTheyAreInOrder) {
     EXPECT_TRUE(std::ranges::is_sorted(windows, {}, [](Point<Latent> p) { return std::pair(p.y, p.x); }));
     EXPECT_EQ(std::ranges::adjacent_find(windows), windows.end());
     for (const Point<Latent> window : windows) EXPECT_FALSE(canvas.overlaps(window).empty());
+  }
+}
+
+TEST(WindowLayoutTest, TheWindowsOverATileAreThoseThatMeetIt) {
+  const std::vector<TileCell> cells = scattered_tiles(5);
+  for (const auto mode : {SynthesisMode::kShifted, SynthesisMode::kOverlap, SynthesisMode::kIndependent}) {
+    const WindowLayout layout(cells, kSize, {.mode = mode, .seed = 2, .steps = 6});
+    for (int step = 0; step < 6; ++step) {
+      for (const TileCell cell : cells) {
+        const Point<Latent> tile = latent_origin(cell, kSize);
+        std::vector<Point<Latent>> meeting = layout.windows(step);
+        std::erase_if(meeting, [&](Point<Latent> window) {
+          return std::abs(window.x - tile.x) >= kSize || std::abs(window.y - tile.y) >= kSize;
+        });
+        EXPECT_EQ(layout.windows_over(tile, step), meeting);
+      }
+    }
   }
 }
 
