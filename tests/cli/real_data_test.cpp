@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "core/safetensors.h"
+#include "io/slide_reader.h"
 #include "line_fixture.h"
 
 namespace vtissue::testing {
@@ -64,6 +66,55 @@ TEST_F(DemoSlideTest, ATruncatedSlideIsRefusedBeforeAnythingIsWritten) {
   EXPECT_EQ(result.exit_code, 3) << result.err;
   EXPECT_THAT(result.err, HasSubstr("cut.svs"));
   EXPECT_FALSE(std::filesystem::exists(work_ / "out"));
+}
+
+/// A copy of the demo denoiser as its author might have called the tensors.
+void write_renamed_denoiser(const std::filesystem::path& folder) {
+  const std::filesystem::path demo = std::string(VTISSUE_SOURCE_DIR) + "/weights/demo/stmdit";
+  std::filesystem::create_directories(folder);
+  std::filesystem::copy_file(demo / "config.json", folder / "config.json");
+  const SafetensorsFile weights = SafetensorsFile::open(demo / "model.safetensors");
+  std::vector<SafetensorsOutput> renamed;
+  for (const SafetensorsEntry& entry : weights.entries()) {
+    std::string name = entry.name;
+    for (const auto& [ours, theirs] : {std::pair<std::string, std::string>{"transformer_blocks.", "blocks."},
+                                       std::pair<std::string, std::string>{"ge.", "transcriptome."}}) {
+      if (name.starts_with(ours)) name = theirs + name.substr(ours.size());
+    }
+    renamed.push_back({"ema_model.net." + name, entry.dtype, entry.shape, entry.data});
+  }
+  write_safetensors(folder / "model.safetensors", std::move(renamed));
+}
+
+std::vector<std::uint8_t> level0_pixels(const std::filesystem::path& path) {
+  const auto slide = io::SlideReader::open(path);
+  const auto size = slide->info().levels.front().size;
+  std::vector<std::uint8_t> pixels(static_cast<std::size_t>(size.width * size.height) * 3);
+  slide->read(0, {0, 0}, size, pixels);
+  return pixels;
+}
+
+TEST_F(DemoSlideTest, ADenoiserWithForeignNamesMakesTheSameSlideThroughANameMap) {
+  write_renamed_denoiser(work_ / "foreign");
+  std::ofstream(work_ / "map.yaml") << "prefix: ema_model.net.\n"
+                                       "rules:\n"
+                                       "  - {ours: transformer_blocks., file: blocks.}\n"
+                                       "  - {ours: ge., file: transcriptome.}\n";
+  const auto command = [&](const char* out) {
+    return std::vector<std::string>{"run",   config("demo.yaml"),    "--slide",  slide_,
+                                    "--out", (work_ / out).string(), "--region", "1000,900,500,400"};
+  };
+  const std::vector<std::string> foreign = {"--set", "models.stmdit=" + (work_ / "foreign").string()};
+  const ProgramResult refused = run_with(command("refused"), foreign);
+  EXPECT_EQ(refused.exit_code, 4) << refused.err;
+  EXPECT_FALSE(std::filesystem::exists(work_ / "refused"));
+
+  std::vector<std::string> mapped = foreign;
+  mapped.insert(mapped.end(), {"--name-map", "stmdit=" + (work_ / "map.yaml").string()});
+  const ProgramResult through_map = run_with(command("mapped"), mapped), plain = run_with(command("plain"));
+  ASSERT_EQ(through_map.exit_code, 0) << through_map.err;
+  ASSERT_EQ(plain.exit_code, 0) << plain.err;
+  EXPECT_EQ(level0_pixels(work_ / "mapped" / "virtual.tiff"), level0_pixels(work_ / "plain" / "virtual.tiff"));
 }
 
 class MeasuredTest : public ::testing::Test {
