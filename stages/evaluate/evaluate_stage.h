@@ -33,7 +33,7 @@ class EvaluateStage : public pipeline::Stage {
                 std::shared_ptr<const models::Autoencoder> autoencoder = nullptr);
 
   std::string_view name() const override { return "evaluate"; }
-  int format_version() const override { return 2; }
+  int format_version() const override { return 3; }
   std::vector<pipeline::Port> inputs() const override;
   std::vector<pipeline::Port> outputs() const override;
   nlohmann::json identity() const override;

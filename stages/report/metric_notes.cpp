@@ -15,6 +15,16 @@ struct Note {
 };
 
 constexpr std::array kNotes = {
+    Note{"overlap.neighbours", "The balls reach to this neighbour of each tile."},
+    Note{"precision", "Share of the synthetic tiles that look like real ones: inside a ball around a real tile."},
+    Note{"recall", "Share of the real tiles that the synthetic ones could be: inside a ball around a synthetic tile."},
+    Note{"density", "How crowded the synthetic tiles are among the real ones; about 1 for two sets of one kind."},
+    Note{"coverage", "Share of the real tiles with a synthetic tile beside them. Low: looks are missing."},
+    Note{"leading_components.count",
+         "Directions in which the real tiles vary most; distances there need fewer tiles than in the whole space."},
+    Note{"share_of_variance", "What these directions hold of the real tiles' variance."},
+    Note{"excess.value", "What the synthetic tiles have above the floor, for equal numbers. 0: as near as real ones."},
+    Note{"interval", "95 % interval over resampled places. If it holds 0, an excess may be chance."},
     Note{"half_real_vs_real",
          "The floor: the same distance between two halves of the real tiles. A synthetic slide cannot be "
          "told from the real one where it comes near this figure."},

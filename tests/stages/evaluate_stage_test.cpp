@@ -150,6 +150,20 @@ TEST_F(EvaluateStageTest, TheRealSlideItselfIsAtNoDistance) {
   // Both halves compare the same tiles here.
   EXPECT_NEAR(metrics["frechet_distance"]["half_real_vs_real"].get<double>(),
               metrics["frechet_distance"]["half_real_vs_virtual"].get<double>(), 1e-6);
+  // … also in every resample, and they cover each other.
+  for (const char* distance : {"frechet_distance", "kernel_distance"}) {
+    const nlohmann::json& excess = metrics["leading_components"][distance]["excess"];
+    for (const auto& figure : {excess["value"], excess["interval"][0], excess["interval"][1]}) {
+      EXPECT_NEAR(figure.get<double>(), 0, 1e-6) << distance;
+    }
+  }
+  EXPECT_EQ(metrics["leading_components"]["count"], 3);
+  EXPECT_NEAR(metrics["leading_components"]["share_of_variance"].get<double>(), 1, 1e-9);
+  // Without bias, so that two equal sets are a little nearer than two of one kind.
+  EXPECT_LE(metrics["kernel_distance"]["real_vs_virtual_interval"][1], 0);
+  EXPECT_EQ(metrics["overlap"]["real_vs_virtual"]["coverage"], 1);
+  EXPECT_EQ(metrics["overlap"]["real_vs_virtual"]["precision"], 1);
+  EXPECT_EQ(metrics["overlap"]["half_real_vs_real"], metrics["overlap"]["half_real_vs_virtual"]);
   EXPECT_NEAR(metrics["same_tile"]["mean_cosine"].get<double>(), 1, 1e-9);
   EXPECT_EQ(metrics["same_tile"]["mean_colour_difference"], 0);
   EXPECT_EQ(metrics["same_tile"]["gradient_energy_ratio"], 1);
@@ -168,6 +182,11 @@ TEST_F(EvaluateStageTest, MeasuresColourAndContrast) {
   // A shift by s in each of three dimensions moves the means only.
   EXPECT_NEAR(metrics["frechet_distance"]["real_vs_virtual"].get<double>(), 3 * std::pow(5.0 / 255, 2), 1e-6);
   EXPECT_LT(metrics["same_tile"]["mean_cosine"].get<double>(), 1);
+  const nlohmann::json& kernel = metrics["kernel_distance"];
+  EXPECT_LE(kernel["real_vs_virtual_interval"][0], kernel["real_vs_virtual"]);
+  EXPECT_GE(kernel["real_vs_virtual_interval"][1], kernel["real_vs_virtual"]);
+  EXPECT_NEAR(kernel["excess"]["value"].get<double>(),
+              kernel["half_real_vs_virtual"].get<double>() - kernel["half_real_vs_real"].get<double>(), 1e-12);
 }
 
 TEST_F(EvaluateStageTest, AVirtualSlideMayBePaddedButNotOfAnotherPlace) {
@@ -267,6 +286,9 @@ TEST(MetricsReport, LeavesOutWhatTooFewTilesCannotTell) {
   EXPECT_TRUE(metrics["frechet_distance"]["real_vs_virtual"].is_number());
   EXPECT_TRUE(metrics["frechet_distance"]["half_real_vs_real"].is_null());
   EXPECT_TRUE(metrics["same_tile"]["gradient_energy_ratio"].is_null());
+  EXPECT_TRUE(metrics["kernel_distance"]["excess"]["interval"].is_null());
+  EXPECT_TRUE(metrics["leading_components"].is_null());
+  EXPECT_TRUE(metrics["overlap"]["real_vs_virtual"].is_null());
   EXPECT_THAT(metrics["notes"].dump(), HasSubstr("3 tiles are too few"));
 }
 
