@@ -22,7 +22,10 @@ namespace vtissue::stages {
 namespace {
 
 constexpr std::string_view kSet = "morphology";
-constexpr std::size_t kPixelValues = 8;  // of a tile's row: mean RGB and gradient energy, real and virtual
+// Of a tile's row, once for the real and once for the virtual tile: mean RGB, gradient energy, readout.
+constexpr std::size_t kSideValues = 4 + TileReadout::kValues;
+constexpr std::size_t kPixelValues = 2 * kSideValues;
+constexpr std::size_t kThresholdTiles = 64;
 
 /// Tiles that are compared: valid ones, evenly spread if there are more than `most`.
 std::vector<std::size_t> compared_tiles(std::span<const std::uint8_t> valid, int most) {
@@ -74,12 +77,18 @@ void check_features(const std::filesystem::path& path, const io::FeatureReader& 
   }
 }
 
-void append_pixels(const TilePixels& pixels, std::vector<float>& out) {
+void append_pixels(std::span<const std::uint8_t> rgb, int side, const TissueReader& tissue, std::vector<float>& out) {
+  const TilePixels pixels = describe_pixels(rgb, side);
   for (const double mean : pixels.mean_rgb) out.push_back(static_cast<float>(mean));
   out.push_back(static_cast<float>(pixels.gradient_energy));
+  tissue.read(rgb).append_to(out);
 }
 
-TilePixels stored_pixels(std::span<const float> row) { return {{row[0], row[1], row[2]}, row[3]}; }
+/// Takes apart what append_pixels() appended.
+void add_stored(std::span<const float> values, std::vector<TilePixels>& pixels, std::vector<TileReadout>& readouts) {
+  pixels.push_back({{values[0], values[1], values[2]}, values[3]});
+  readouts.push_back(TileReadout::from(values.subspan(4, TileReadout::kValues)));
+}
 
 struct ComparisonChunk {
   std::vector<std::uint8_t> rgb;  ///< virtual tiles, [n, side, side, 3]
@@ -95,6 +104,17 @@ std::vector<std::uint8_t> read_tile(const io::TileReader& reader, const io::Tile
     e.add("{} tile ({}, {})", what, cell.column, cell.row);
     throw;
   }
+}
+
+/// Set by some of the real tiles, evenly spread.
+TissueReader tissue_reader(const io::TileReader& real, const io::TileSet& tiles,
+                           const std::vector<std::size_t>& compared) {
+  std::vector<std::vector<std::uint8_t>> samples;
+  const std::size_t count = std::min(kThresholdTiles, compared.size());
+  for (std::size_t i = 0; i < count; ++i) {
+    samples.push_back(read_tile(real, tiles, tiles.cells[compared[i * compared.size() / count]], "real"));
+  }
+  return {tiles.target_mpp, tiles.tile_px, samples};
 }
 
 }  // namespace
@@ -195,6 +215,7 @@ void EvaluateStage::run(const pipeline::Bindings& inputs, const pipeline::Bindin
     throw Error(ErrorCode::kBadInput, "{}: no tile has an embedding; nothing to compare",
                 inputs.at("features").string());
   }
+  const TissueReader tissue = tissue_reader(real, tiles, compared);
   const TileChunks chunks{compared.size(), rows_per_chunk()};
   ctx.set_total(static_cast<std::int64_t>(compared.size()), "tiles");
 
@@ -205,9 +226,9 @@ void EvaluateStage::run(const pipeline::Bindings& inputs, const pipeline::Bindin
         chunk.rows.valid.assign(chunks.size(id), 1);
         for (std::size_t i = 0; i < chunks.size(id); ++i) {
           const TileCell cell = tiles.cells[compared[chunks.first(id) + i]];
-          append_pixels(describe_pixels(read_tile(real, tiles, cell, "real"), tiles.tile_px), chunk.pixels);
+          append_pixels(read_tile(real, tiles, cell, "real"), tiles.tile_px, tissue, chunk.pixels);
           const std::vector<std::uint8_t> rgb = read_tile(made, tiles, cell, "virtual");
-          append_pixels(describe_pixels(rgb, tiles.tile_px), chunk.pixels);
+          append_pixels(rgb, tiles.tile_px, tissue, chunk.pixels);
           chunk.rgb.insert(chunk.rgb.end(), rgb.begin(), rgb.end());
         }
         return chunk;
@@ -236,11 +257,12 @@ void EvaluateStage::run(const pipeline::Bindings& inputs, const pipeline::Bindin
       std::vector<std::uint8_t> flag;
       features.read(kSet, compared[chunks.first(id) + i], 1, row, flag);
       all.real.insert(all.real.end(), row.begin(), row.end());
-      all.real_pixels.push_back(stored_pixels(pixels.subspan(i * kPixelValues, 4)));
-      all.made_pixels.push_back(stored_pixels(pixels.subspan(i * kPixelValues + 4, 4)));
+      add_stored(pixels.subspan(i * kPixelValues, kSideValues), all.real_pixels, all.real_readouts);
+      add_stored(pixels.subspan(i * kPixelValues + kSideValues, kSideValues), all.made_pixels, all.made_readouts);
     }
   }
   nlohmann::json metrics = metrics_report(all, *device_);
+  metrics["tissue"] = readout_report(all.real_readouts, all.made_readouts, tissue.threshold());
   metrics["encoder"] = {{"name", encoder_->info().name}, {"sha256", encoder_->info().sha256}, {"dim", encoder_->dim()}};
   metrics["tiles"]["of_slide"] = tiles.cells.size();
   metrics["tiles"]["without_embedding"] = std::ranges::count(valid, std::uint8_t{0});

@@ -5,6 +5,7 @@
 
 #include "models/device.h"
 #include "stages/evaluate/tile_comparison.h"
+#include "stages/evaluate/tissue_readout.h"
 
 namespace vtissue::stages {
 
@@ -13,6 +14,7 @@ struct TileComparisons {
   int dim = 0;
   std::vector<float> real, made;  ///< embeddings [n, dim]
   std::vector<TilePixels> real_pixels, made_pixels;
+  std::vector<TileReadout> real_readouts, made_readouts;
 };
 
 /// The figures of metrics.json (docs/stages/evaluate.md). What cannot be computed for so few tiles is

@@ -15,6 +15,12 @@ struct Note {
 };
 
 constexpr std::array kNotes = {
+    Note{"tissue.haematoxylin_threshold", "Density above which a pixel may be of a nucleus; one for both slides."},
+    Note{"nuclei_per_tile", "Nuclei as counted on the haematoxylin, and how the counts go together over the places."},
+    Note{"nuclear_area_overlap", "Share of the nuclei's sizes that both slides have. 1: one distribution."},
+    Note{"nuclear_elongation_overlap", "The same of how long the nuclei are. 1: one distribution."},
+    Note{"haematoxylin_density", "Blue stain, real and synthetic, and how it goes together over the places."},
+    Note{"eosin_density", "Pink stain, real and synthetic, and how it goes together over the places."},
     Note{"overlap.neighbours", "The balls reach to this neighbour of each tile."},
     Note{"precision", "Share of the synthetic tiles that look like real ones: inside a ball around a real tile."},
     Note{"recall", "Share of the real tiles that the synthetic ones could be: inside a ball around a synthetic tile."},
