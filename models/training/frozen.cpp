@@ -144,9 +144,16 @@ FrozenExpression FrozenExpression::open(const std::filesystem::path& path) {
 
 at::Tensor FrozenExpression::encode(const at::Tensor& values) {
   const torch::NoGradGuard no_grad;
-  return in_parts(bin_rows(values, bins), [&](const at::Tensor& part) {
-    return network->forward(ids_.expand({part.size(0), -1}), part, false).select(1, 0);
-  });
+  return in_parts(bin_rows(values, bins), [&](const at::Tensor& part) { return hidden(part).select(1, 0); });
+}
+
+at::Tensor FrozenExpression::encode_vectors(const at::Tensor& values) {
+  const torch::NoGradGuard no_grad;
+  return in_parts(bin_rows(values, bins), [&](const at::Tensor& part) { return hidden(part); });
+}
+
+at::Tensor FrozenExpression::hidden(const at::Tensor& binned) {
+  return network->forward(ids_.expand({binned.size(0), -1}), binned, false);
 }
 
 at::Tensor bin_rows(const at::Tensor& values, int bins) {

@@ -73,8 +73,11 @@ struct FrozenExpression {
 
   /// values [n, genes] in any strictly increasing transform of the counts → cls [n, dim].
   at::Tensor encode(const at::Tensor& values);
+  /// The same → [n, 1 + genes, dim]: cls, then a vector for each gene.
+  at::Tensor encode_vectors(const at::Tensor& values);
 
  private:
+  at::Tensor hidden(const at::Tensor& binned);
   at::Tensor ids_;
 };
 

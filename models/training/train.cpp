@@ -35,7 +35,8 @@ std::vector<std::pair<std::string, std::filesystem::path>> models_of(const Train
     case Role::kExpression:
       return {{"encoder", options.encoder}, {"predictor", options.predictor}};
     case Role::kStmdit:
-      return {{"autoencoder", options.autoencoder},
+      return {{"init", options.init},
+              {"autoencoder", options.autoencoder},
               {"encoder", options.encoder},
               {"predictor", options.predictor},
               {"expression", options.expression}};

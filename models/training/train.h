@@ -26,10 +26,12 @@ struct TrainEvent {
 
 struct TrainOptions {
   Role role = Role::kAutoencoder;
-  nlohmann::json config;              ///< see configs/train/
-  std::filesystem::path data;         ///< the training set
-  std::filesystem::path out;          ///< of this training alone; a training found there goes on
-  std::filesystem::path init;         ///< ae: the folder with taef2_encoder.safetensors and taef2_decoder.safetensors
+  nlohmann::json config;       ///< see configs/train/
+  std::filesystem::path data;  ///< the training set
+  std::filesystem::path out;   ///< of this training alone; a training found there goes on
+  /// ae: the folder with taef2_encoder.safetensors and taef2_decoder.safetensors. stmdit: a PixCell or STMDiT to go on
+  /// from, or empty.
+  std::filesystem::path init;
   std::filesystem::path autoencoder;  ///< folders of models trained before; stmdit needs all four,
   std::filesystem::path encoder;      ///< the predictor the encoder, expression the encoder and the predictor
   std::filesystem::path predictor;

@@ -1,14 +1,18 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <memory>
 
+#include "models/model_folder.h"
+#include "models/stmdit/checkpoint.h"
 #include "models/stmdit/stmdit.h"
 #include "models/training/checkpoint.h"
 #include "models/training/figures.h"
+#include "models/training/gene_conditions.h"
 #include "models/training/latent_canvas.h"
 #include "models/training/pictures.h"
 #include "models/training/roles.h"
-#include "models/training/tile_expression.h"
+#include "models/training/stmdit_objective.h"
 
 namespace vtissue::models::training {
 namespace {
@@ -24,6 +28,7 @@ struct StmditTrainingConfig {
   double gene_noise;          ///< likewise
   double section_balance;     ///< CropSampler's power for the other crops
   double spot_share;          ///< of a batch: crops around measured spots
+  bool pseudo_labels;         ///< predicted expression for the other crops; false: none
   int spot_jitter_px;
   int canvases;  ///< symmetries a section is encoded under
   CanvasConfig canvas;
@@ -44,6 +49,7 @@ StmditTrainingConfig parse_stmdit_training(const nlohmann::json& config) {
           config_value<double>(role, "gene_noise"),
           config_value<double>(role, "section_balance"),
           config_value<double>(role, "spot_share"),
+          config_value<bool>(role, "pseudo_labels"),
           config_value<int>(role, "spot_jitter_px"),
           config_value<int>(role, "canvases"),
           {config_value<int>(role, "window_px"), config_value<int>(role, "halo_px")},
@@ -54,81 +60,25 @@ StmditTrainingConfig parse_stmdit_training(const nlohmann::json& config) {
           config_value<double>(role, "guidance_gene")};
 }
 
-/// Embedded expression of places: measured spots, and tiles of a grid where it is predicted.
-class GeneEmbeddings {
- public:
-  GeneEmbeddings(const TrainOptions& options, const TrainingSet& set, FrozenEncoder& encoder, double min_tissue)
-      : tile_px_(encoder.px) {
-    FrozenPredictor predictor = FrozenPredictor::open(options.predictor);
-    FrozenExpression expression = FrozenExpression::open(options.expression);
-    require_genes(expression.genes, set.genes(), options.expression.string());
-    sha256_ = expression.sha256;
-    dim_ = expression.dim;
-    std::vector<at::Tensor> rows;
-    std::int64_t count = 0;
-    const auto genes = static_cast<std::int64_t>(set.genes().size());
-    for (std::size_t i = 0; i < set.sections().size(); ++i) {
-      const TrainingSection& section = set.sections()[i];
-      first_spot_.push_back(count);
-      if (section.spots() == 0) continue;
-      rows.push_back(expression.encode(
-          at::from_blob(const_cast<float*>(section.counts.data()), {section.spots(), genes}, at::kFloat)));
-      count += section.spots();
-    }
-    for (const Split split : {Split::kTrain, Split::kValidation}) {
-      for (const TileExpression& tiles : predict_tiles(options, set, split, encoder, predictor, min_tissue)) {
-        rows.push_back(expression.encode(tiles.values));
-        for (const Crop& tile : tiles.tiles) tile_row_[{tiles.section, tile.x / tile_px_, tile.y / tile_px_}] = count++;
-      }
-    }
-    table_ = at::cat(rows);
-    deviation_ = table_.std(0);
-  }
-
-  const std::string& sha256() const { return sha256_; }
-  int dim() const { return dim_; }
-  const at::Tensor& table() const { return table_; }          ///< [rows, dim]
-  const at::Tensor& deviation() const { return deviation_; }  ///< [dim]
-
-  std::int64_t row_of(const SpotRef& spot) const {
-    return first_spot_[static_cast<std::size_t>(spot.section)] + spot.spot;
-  }
-
-  /// The nearest tile's row, or -1 if that tile has no expression.
-  std::int64_t row_of(const Crop& crop) const {
-    const auto cell = [&](int at) { return static_cast<int>(std::lround(static_cast<double>(at) / tile_px_)); };
-    const auto found = tile_row_.find({crop.section, cell(crop.x), cell(crop.y)});
-    return found == tile_row_.end() ? -1 : found->second;
-  }
-
- private:
-  int tile_px_;
-  std::string sha256_;
-  int dim_ = 0;
-  std::vector<std::int64_t> first_spot_;  ///< [sections]
-  std::map<std::tuple<int, int, int>, std::int64_t> tile_row_;
-  at::Tensor table_;
-  at::Tensor deviation_;
-};
-
 /// Tiles with their conditions.
 struct Batch {
   at::Tensor latents;         ///< [n, C, s, s]
   at::Tensor morphology;      ///< [n, 1, F]
   at::Tensor has_morphology;  ///< [n] bool
-  at::Tensor gene;            ///< [n, 1, g]
+  at::Tensor gene;            ///< [n, vectors, g]; undefined for a network without expression
   at::Tensor has_gene;        ///< [n] bool
 };
 
 class StmditTask : public TrainingTask {
  public:
   StmditTask(const TrainOptions& options, const TrainingSet& set, const LoopConfig& loop, Stmdit model,
-             FrozenAutoencoder autoencoder, FrozenEncoder encoder, GeneEmbeddings genes)
+             FrozenAutoencoder autoencoder, FrozenEncoder encoder, std::unique_ptr<GeneConditions> genes)
       : options_(options),
         set_(set),
         config_(parse_stmdit_training(options.config)),
         seed_(loop.seed),
         model_(std::move(model)),
+        objective_(model_->config()),
         autoencoder_(std::move(autoencoder)),
         encoder_(std::move(encoder)),
         genes_(std::move(genes)),
@@ -144,28 +94,25 @@ class StmditTask : public TrainingTask {
   at::Tensor loss(std::int64_t step, Metrics& metrics) override {
     const auto step32 = static_cast<std::uint32_t>(step);
     const Batch batch = training_batch(step32);
-    std::vector<float> times;
-    for (int i = 0; i < config_.batch; ++i) {
-      RandomStream random(seed_, Purpose::kTime, step32, static_cast<std::uint32_t>(i));
-      times.push_back(static_cast<float>(1.0 / (1.0 + std::exp(-random.normal()))));
-    }
     const at::Tensor noise = normal_tensor(seed_, Purpose::kLatentNoise, step32, batch.latents.sizes());
-    const at::Tensor error = flow_error(batch, at::tensor(times), noise);
-    metrics.emplace_back("genes", batch.has_gene.to(at::kFloat).mean().item<double>());
-    return error;
+    const StmditObjective::Loss loss = loss_of(batch, objective_.draw_times(seed_, step32, config_.batch), noise);
+    if (genes_) metrics.emplace_back("genes", batch.has_gene.to(at::kFloat).mean().item<double>());
+    if (model_->config().learn_sigma) metrics.emplace_back("error", loss.error.item<double>());
+    return loss.total;
   }
 
-  /// Loss with both conditions, with one, and with none, on the same tiles, times and noise; and a picture of samples.
+  /// Error with both conditions, with one, and with none, on the same tiles, times and noise; and a picture of samples.
   Metrics validate() override {
     Metrics figures;
     for (const auto& [name, morphology, gene] :
          {std::tuple{"loss", true, true}, {"loss_m", true, false}, {"loss_g", false, true}, {"loss_0", false, false}}) {
+      if (!genes_ && gene != morphology) continue;
       Batch batch = validation_;
       if (!morphology) batch.has_morphology = at::zeros_like(batch.has_morphology);
       if (!gene) batch.has_gene = at::zeros_like(batch.has_gene);
-      figures.emplace_back(name, flow_error(batch, validation_times_, validation_noise_).item<double>());
+      figures.emplace_back(name, loss_of(batch, validation_times_, validation_noise_).error.item<double>());
     }
-    write_picture(options_.out / "samples.ppm", sample_sheet(), 8);
+    write_picture(options_.out / "samples.ppm", sample_sheet(), genes_ ? 8 : 9);
     return figures;
   }
 
@@ -199,18 +146,16 @@ class StmditTask : public TrainingTask {
     const std::vector<SpotRef> spots = spots_of(set_, Split::kValidation);
     std::vector<Crop> crops;
     std::vector<std::int64_t> rows;
-    std::vector<float> times;
     for (int i = 0; i < config_.validation_crops; ++i) {
       RandomStream random(seed_, Purpose::kCrop, kValidationStep, static_cast<std::uint32_t>(i));
       if (i % 2 == 0 && !spots.empty()) {
         const SpotRef spot = spots[random.below(static_cast<std::uint32_t>(spots.size()))];
         crops.push_back(crop_around(set_, spot, encoder_.px));
-        rows.push_back(genes_.row_of(spot));
+        rows.push_back(row_of(spot));
       } else {
         crops.push_back(held_out.draw(random, false));
-        rows.push_back(genes_.row_of(crops.back()));
+        rows.push_back(row_of(crops.back()));
       }
-      times.push_back((static_cast<float>(i) + 0.5f) / static_cast<float>(config_.validation_crops));
     }
     const at::Tensor rgb = read_crops(set_, crops, encoder_.px);
     std::vector<at::Tensor> latents;
@@ -220,15 +165,19 @@ class StmditTask : public TrainingTask {
     validation_.morphology = encoder_.encode(rgb).unsqueeze(1);
     validation_.has_morphology = at::ones({config_.validation_crops}, at::kBool);
     set_genes(validation_, rows);
-    validation_times_ = at::tensor(times);
+    validation_times_ = objective_.spread_times(config_.validation_crops);
     validation_noise_ = normal_tensor(seed_, Purpose::kLatentNoise, kValidationStep, validation_.latents.sizes());
     morphology_deviation_ = validation_.morphology.squeeze(1).std(0);
   }
 
+  template <typename Place>
+  std::int64_t row_of(const Place& place) const {
+    return genes_ ? genes_->row_of(place) : -1;
+  }
+
   void set_genes(Batch& batch, const std::vector<std::int64_t>& rows) const {
-    const at::Tensor index = at::tensor(rows);
-    batch.has_gene = index >= 0;
-    batch.gene = genes_.table().index_select(0, index.clamp_min(0)).unsqueeze(1);
+    batch.has_gene = at::tensor(rows) >= 0;
+    if (genes_) batch.gene = genes_->gather(rows);
   }
 
   Batch training_batch(std::uint32_t step) {
@@ -248,10 +197,10 @@ class StmditTask : public TrainingTask {
         const int dx = static_cast<int>(random.below(range)) - config_.spot_jitter_px;
         const int dy = static_cast<int>(random.below(range)) - config_.spot_jitter_px;
         crop = crop_around(set_, spot, encoder_.px, dx, dy);
-        gene_row = genes_.row_of(spot);
+        gene_row = row_of(spot);
       } else {
         crop = sampler_.draw(random, false);
-        gene_row = genes_.row_of(crop);
+        gene_row = row_of(crop);
       }
       const std::vector<LatentCanvas>& choices = canvases_.at(crop.section);
       const CanvasCrop picked =
@@ -274,66 +223,78 @@ class StmditTask : public TrainingTask {
       batch.morphology.index_copy_(0, at::tensor(seen_rows), features.unsqueeze(1));
     }
     set_genes(batch, gene_rows);
-    const at::Tensor noise =
-        normal_tensor(seed_, Purpose::kConditionNoise, step, {config_.batch, 1, encoder_.dim + genes_.dim()});
-    batch.morphology =
-        batch.morphology + noise.narrow(2, 0, encoder_.dim) * (config_.morphology_noise * morphology_deviation_);
-    batch.gene = batch.gene + noise.narrow(2, encoder_.dim, genes_.dim()) * (config_.gene_noise * genes_.deviation());
+    add_condition_noise(batch, step);
     return batch;
   }
 
-  StmditInput input_of(const Batch& batch, const at::Tensor& x, const at::Tensor& t) const {
+  void add_condition_noise(Batch& batch, std::uint32_t step) const {
+    const std::int64_t genes = genes_ ? genes_->vectors() * genes_->dim() : 0;
+    const at::Tensor noise =
+        normal_tensor(seed_, Purpose::kConditionNoise, step, {config_.batch, 1, encoder_.dim + genes});
+    batch.morphology =
+        batch.morphology + noise.narrow(2, 0, encoder_.dim) * (config_.morphology_noise * morphology_deviation_);
+    if (!genes_) return;
+    batch.gene = batch.gene + noise.narrow(2, encoder_.dim, genes).view({-1, genes_->vectors(), genes_->dim()}) *
+                                  (config_.gene_noise * genes_->deviation());
+  }
+
+  /// The network at these conditions.
+  at::Tensor predict(const Batch& batch, const at::Tensor& x, const at::Tensor& t) {
     StmditInput input;
     input.x = x;
-    input.t = t * 1000.0;
+    input.t = t;
     input.morphology = batch.morphology;
     input.has_morphology = batch.has_morphology;
-    input.gene = batch.gene;
-    input.has_gene = batch.has_gene;
-    return input;
+    if (genes_) {
+      input.gene = batch.gene;
+      input.has_gene = batch.has_gene;
+    }
+    return model_->forward(input);
   }
 
-  /// Mean squared error of the velocity (models.md 1.2.7) at times t [n].
-  at::Tensor flow_error(const Batch& batch, const at::Tensor& t, const at::Tensor& noise) {
-    const at::Tensor at_time = t.view({-1, 1, 1, 1});
-    const at::Tensor x = (1 - at_time) * batch.latents + at_time * noise;
-    return at::mse_loss(model_->forward(input_of(batch, x, t)), noise - batch.latents);
+  StmditObjective::Loss loss_of(const Batch& batch, const at::Tensor& times, const at::Tensor& noise) {
+    return objective_.loss([&](const at::Tensor& x, const at::Tensor& t) { return predict(batch, x, t); },
+                           batch.latents, times, noise);
   }
 
-  /// Columns of four: the tile, its reconstruction, a sample with both conditions, one with morphology alone.
+  /// Columns of four: the tile, its reconstruction, a sample with both conditions, one with morphology alone; of three
+  /// without expression.
   at::Tensor sample_sheet() {
     const std::int64_t n = std::min<std::int64_t>(config_.samples, validation_.latents.size(0));
     Batch batch;
     batch.latents = validation_.latents.narrow(0, 0, n);
     batch.morphology = validation_.morphology.narrow(0, 0, n);
     batch.has_morphology = validation_.has_morphology.narrow(0, 0, n);
-    batch.gene = validation_.gene.narrow(0, 0, n);
     batch.has_gene = validation_.has_gene.narrow(0, 0, n);
-    Batch without = batch;
-    without.has_gene = at::zeros_like(batch.has_gene);
-    return at::stack({to_unit_range(validation_rgb_.narrow(0, 0, n)), autoencoder_.decode(batch.latents),
-                      autoencoder_.decode(sample(batch)), autoencoder_.decode(sample(without))},
-                     1)
-        .flatten(0, 1);
+    std::vector<at::Tensor> columns = {to_unit_range(validation_rgb_.narrow(0, 0, n)),
+                                       autoencoder_.decode(batch.latents)};
+    if (genes_) {
+      batch.gene = validation_.gene.narrow(0, 0, n);
+      columns.push_back(autoencoder_.decode(sample(batch)));
+    }
+    batch.has_gene = at::zeros_like(batch.has_gene);
+    columns.push_back(autoencoder_.decode(sample(batch)));
+    return at::stack(columns, 1).flatten(0, 1);
   }
 
-  /// Euler (models.md 7.5) with nested guidance, morphology first (1.2.6).
+  /// With nested guidance, morphology first (models.md 1.2.6).
   at::Tensor sample(const Batch& batch) {
     Batch none = batch;
     none.has_morphology = at::zeros_like(batch.has_morphology);
     none.has_gene = at::zeros_like(batch.has_gene);
     Batch morphology = batch;
     morphology.has_gene = none.has_gene;
-    at::Tensor x = normal_tensor(seed_, Purpose::kSample, kSampleStep, batch.latents.sizes());
-    for (int k = 0; k < config_.sample_steps; ++k) {
-      const at::Tensor t = at::full({x.size(0)}, 1.0 - static_cast<double>(k) / config_.sample_steps);
-      const at::Tensor v0 = model_->forward(input_of(none, x, t));
-      const at::Tensor vm = model_->forward(input_of(morphology, x, t));
-      const at::Tensor vg = model_->forward(input_of(batch, x, t));
-      const at::Tensor v = v0 + config_.guidance_morphology * (vm - v0) + config_.guidance_gene * (vg - vm);
-      x = x - v / config_.sample_steps;
-    }
-    return x;
+    const auto guided = [&](const at::Tensor& x, const at::Tensor& t) {
+      const auto at_conditions = [&](const Batch& conditions) {
+        return predict(conditions, x, t).narrow(1, 0, x.size(1));
+      };
+      const at::Tensor neither = at_conditions(none), of_morphology = at_conditions(morphology);
+      const at::Tensor both = genes_ ? at_conditions(batch) : of_morphology;
+      return neither + config_.guidance_morphology * (of_morphology - neither) +
+             config_.guidance_gene * (both - of_morphology);
+    };
+    const at::Tensor noise = normal_tensor(seed_, Purpose::kSample, kSampleStep, batch.latents.sizes());
+    return objective_.sample(guided, noise, config_.sample_steps);
   }
 
   const TrainOptions& options_;
@@ -341,9 +302,10 @@ class StmditTask : public TrainingTask {
   StmditTrainingConfig config_;
   std::uint64_t seed_;
   Stmdit model_;
+  StmditObjective objective_;
   FrozenAutoencoder autoencoder_;
   FrozenEncoder encoder_;
-  GeneEmbeddings genes_;
+  std::unique_ptr<GeneConditions> genes_;  ///< null: the network takes no expression
   CropSampler sampler_;
   std::vector<SpotRef> spots_;
   std::map<int, std::vector<LatentCanvas>> canvases_;
@@ -354,6 +316,50 @@ class StmditTask : public TrainingTask {
   at::Tensor morphology_deviation_;
 };
 
+/// The network's configuration: what the training's says, and what the models it is trained with decide.
+nlohmann::json model_json_of(const TrainOptions& options, const FrozenAutoencoder& autoencoder,
+                             const FrozenEncoder& encoder, const GeneConditions* genes) {
+  nlohmann::json model = config_object(options.config, "model");
+  model["latent_channels"] = autoencoder.channels;
+  model["latent_size"] = encoder.px / TaesdImpl::kFactor;
+  model["morphology_dim"] = encoder.dim;
+  model["morphology_sha256"] = encoder.sha256;
+  if (genes != nullptr) {
+    model["gene_dim"] = genes->dim();
+    model["gene_vectors"] = genes->vectors();
+    model["gene_sha256"] = genes->sha256();
+  }
+  return model;
+}
+
+/// Throws Error kUsage: what is wrong stands in the training's configuration.
+StmditConfig parse_model(const nlohmann::json& model) {
+  try {
+    return parse_stmdit_config(model);
+  } catch (const Error& e) {
+    throw Error(ErrorCode::kUsage, "training config: \"model\": {}", e.message());
+  }
+}
+
+/// Weights to go on from, trained elsewhere; those of a network without expression leave the gene path to be learned,
+/// which at the start changes nothing.
+void start_from(Stmdit& model, const std::filesystem::path& path, std::uint64_t seed) {
+  const ModelFolder folder = ModelFolder::open(path, {"stmdit", "pixcell"});
+  const StmditConfig theirs = folder.read_config([](const nlohmann::json& json) { return parse_stmdit_config(json); });
+  StmditConfig backbone = model->config();
+  if (backbone.takes_genes() && !theirs.takes_genes()) {
+    backbone.adaln = backbone.xattn = false;
+    Stmdit source(backbone);
+    load_stmdit(*source, folder.weights());
+    model->initialize_gene_path(seed);
+    const torch::NoGradGuard no_grad;
+    const auto ours = model->named_parameters();
+    for (const auto& item : source->named_parameters()) ours[item.key()].copy_(item.value());
+    return;
+  }
+  load_stmdit(*model, folder.weights());
+}
+
 }  // namespace
 
 void train_stmdit(const TrainOptions& options, const TrainingSet& set) {
@@ -361,24 +367,20 @@ void train_stmdit(const TrainOptions& options, const TrainingSet& set) {
   const StmditTrainingConfig config = parse_stmdit_training(options.config);
   FrozenAutoencoder autoencoder = FrozenAutoencoder::open(options.autoencoder);
   FrozenEncoder encoder = FrozenEncoder::open(options.encoder);
-  report(options, "embedding expression");
-  GeneEmbeddings genes(options, set, encoder, config.min_tissue);
-
-  nlohmann::json model_json = config_object(options.config, "model");
-  model_json["latent_channels"] = autoencoder.channels;
-  model_json["latent_size"] = encoder.px / TaesdImpl::kFactor;
-  model_json["morphology_dim"] = encoder.dim;
-  model_json["gene_dim"] = genes.dim();
-  model_json["gene_vectors"] = 1;
-  model_json["morphology_sha256"] = encoder.sha256;
-  model_json["gene_sha256"] = genes.sha256();
-  const StmditConfig model_config = parse_stmdit_config(model_json);
-  if (model_config.objective != StmditConfig::Objective::kFlow || !model_config.takes_genes()) {
-    throw Error(ErrorCode::kUsage,
-                "training config: \"model\": only \"objective\": \"flow\" with expression is trained");
+  // Only to learn whether it takes expression, and how; the sizes are not known yet.
+  nlohmann::json draft = model_json_of(options, autoencoder, encoder, nullptr);
+  draft["gene_dim"] = 1;
+  const StmditConfig variant = parse_model(draft);
+  std::unique_ptr<GeneConditions> genes;
+  if (variant.takes_genes()) {
+    report(options, "embedding expression");
+    genes =
+        std::make_unique<GeneConditions>(options, set, encoder, variant.pool, config.pseudo_labels, config.min_tissue);
   }
-  Stmdit model(model_config);
+  const nlohmann::json model_json = model_json_of(options, autoencoder, encoder, genes.get());
+  Stmdit model(parse_model(model_json));
   model->initialize(loop.seed);
+  if (!options.init.empty()) start_from(model, options.init, loop.seed);
   StmditTask task(options, set, loop, model, std::move(autoencoder), std::move(encoder), std::move(genes));
   const Metrics figures = run_training(task, loop, options);
   write_model(options.out, model_json, weights_of(*model));

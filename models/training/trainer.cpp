@@ -1,5 +1,6 @@
 #include "models/training/trainer.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <fstream>
@@ -8,6 +9,7 @@
 #include "core/atomic_file.h"
 #include "models/training/checkpoint.h"
 #include "models/training/figures.h"
+#include "models/training/loss_plot.h"
 #include "models/training/random.h"
 
 namespace vtissue::models::training {
@@ -99,6 +101,8 @@ std::string identity_of(const TrainOptions& options) {
 
 }  // namespace
 
+double ema_for_steps(std::int64_t steps) { return std::max(0.0, 1.0 - 20.0 / static_cast<double>(steps)); }
+
 LoopConfig parse_loop_config(const nlohmann::json& config) {
   LoopConfig loop;
   loop.seed = config_value<std::uint64_t>(config, "seed");
@@ -113,12 +117,16 @@ LoopConfig parse_loop_config(const nlohmann::json& config) {
   loop.optimizer.beta2 = config_value<double>(optimizer, "beta2");
   loop.optimizer.weight_decay = config_value<double>(optimizer, "weight_decay");
   loop.optimizer.clip = config_value<double>(optimizer, "clip");
-  loop.optimizer.ema = config_value<double>(optimizer, "ema");
-  if (loop.optimizer.steps < 1 || loop.log_every < 1 || loop.checkpoint_every < 1 || loop.validate_every < 1) {
-    throw Error(
-        ErrorCode::kUsage,
-        "training config: \"steps\", \"log_every\", \"checkpoint_every\" and \"validate_every\" must be 1 or more");
+  loop.accumulate = config_value<int>(optimizer, "accumulate");
+  if (loop.optimizer.steps < 1 || loop.accumulate < 1 || loop.log_every < 1 || loop.checkpoint_every < 1 ||
+      loop.validate_every < 1) {
+    throw Error(ErrorCode::kUsage,
+                "training config: \"steps\", \"accumulate\", \"log_every\", \"checkpoint_every\" and "
+                "\"validate_every\" must be "
+                "1 or more");
   }
+  const bool fitted = optimizer.contains("ema") && optimizer["ema"] == "auto";
+  loop.optimizer.ema = fitted ? ema_for_steps(loop.optimizer.steps) : config_value<double>(optimizer, "ema");
   return loop;
 }
 
@@ -150,6 +158,7 @@ Metrics run_training(TrainingTask& task, const LoopConfig& config, const TrainOp
     task.module().train();
     optimizer.swap_average();
     journal.add({{"step", done}, {"validation", to_json(figures)}});
+    write_loss_plot(options.out / "loss.svg", options.out / "train.jsonl");
     if (options.progress) options.progress({done, steps, "validation:" + text_of(figures)});
     return figures;
   };
@@ -161,14 +170,18 @@ Metrics run_training(TrainingTask& task, const LoopConfig& config, const TrainOp
   std::int64_t interval_first = first;
   double training_seconds = 0;
   for (std::int64_t step = first; step < steps; ++step) {
-    // Dropout inside the networks draws from LibTorch's generator.
-    torch::manual_seed(derived_seed(config.seed, Purpose::kDropout, static_cast<std::uint32_t>(step)));
     Metrics metrics;
     optimizer.zero_grad();
-    const at::Tensor loss = task.loss(step, metrics);
-    loss.backward();
+    double value = 0;
+    for (std::int64_t batch = step * config.accumulate; batch < (step + 1) * config.accumulate; ++batch) {
+      // Dropout inside the networks draws from LibTorch's generator.
+      torch::manual_seed(derived_seed(config.seed, Purpose::kDropout, static_cast<std::uint32_t>(batch)));
+      metrics.clear();
+      const at::Tensor loss = task.loss(batch, metrics) / config.accumulate;
+      loss.backward();
+      value += loss.item<double>();
+    }
     const double norm = optimizer.update(step);
-    const auto value = loss.item<double>();
     if (!std::isfinite(value)) {
       throw Error(ErrorCode::kUsage, "step {}: the loss is {}; lower \"optimizer.lr\" and train in another folder",
                   step, value);
@@ -180,7 +193,7 @@ Metrics run_training(TrainingTask& task, const LoopConfig& config, const TrainOp
     if (done % config.log_every == 0 || last || stop) {
       const double seconds = seconds_since(interval_start);
       training_seconds += seconds;
-      const double rate = static_cast<double>((done - interval_first) * task.batch()) / seconds;
+      const double rate = static_cast<double>((done - interval_first) * config.accumulate * task.batch()) / seconds;
       const double left = training_seconds / static_cast<double>(done - first) * static_cast<double>(steps - done);
       nlohmann::ordered_json entry{{"step", done}, {"loss", value}};
       entry.update(to_json(metrics));

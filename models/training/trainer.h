@@ -25,13 +25,14 @@ class TrainingTask {
   /// Everything that is trained, heads for training included.
   virtual torch::nn::Module& module() = 0;
 
-  /// The loss of a step's batch, a pure function of the step and the weights; further figures go to `metrics`.
-  virtual at::Tensor loss(std::int64_t step, Metrics& metrics) = 0;
+  /// The loss of a batch, a pure function of its number and the weights; further figures go to `metrics`. Batches are
+  /// numbered through: a step of several has as many numbers.
+  virtual at::Tensor loss(std::int64_t batch, Metrics& metrics) = 0;
 
   /// Figures on the validation sections. Called in evaluation mode, without gradients, with the averaged weights.
   virtual Metrics validate() = 0;
 
-  /// Samples a step sees, for the rate in the log.
+  /// Samples of a batch, for the rate in the log.
   virtual std::int64_t batch() const = 0;
 };
 
@@ -39,10 +40,15 @@ class TrainingTask {
 struct LoopConfig {
   std::uint64_t seed = 1;
   OptimizerConfig optimizer;
+  int accumulate = 1;           ///< batches whose gradients' mean makes a step
   std::int64_t log_every = 10;  ///< steps
   std::int64_t checkpoint_every = 200;
   std::int64_t validate_every = 200;
 };
+
+/// The decay of an average over the last twentieth of a training: what "ema": "auto" means. A decay for a longer
+/// training would leave the starting weights in it.
+double ema_for_steps(std::int64_t steps);
 
 /// Reads "seed", "optimizer", "log_every", "checkpoint_every", "validate_every". Throws Error kUsage.
 LoopConfig parse_loop_config(const nlohmann::json& config);
