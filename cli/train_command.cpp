@@ -5,6 +5,7 @@
 #include <iostream>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "cli/app.h"
 #include "cli/common_options.h"
@@ -21,13 +22,27 @@ namespace training = models::training;
 namespace {
 
 struct PrepareArguments {
-  fs::path manifest, data_root = ".", out;
+  fs::path manifest, data_root, out;
+  std::optional<double> mpp;
+  std::optional<int> panel_genes;
+
+  /// A sample sheet's paths are relative to the sheet, a manifest's to where the command is given.
+  stages::TrainingManifest read_manifest() const {
+    const fs::path extension = manifest.extension();
+    const bool sheet = extension == ".csv" || extension == ".tsv";
+    stages::TrainingManifest read = sheet
+                                        ? stages::training_manifest_of_sheet(manifest, data_root)
+                                        : stages::read_training_manifest(manifest, data_root.empty() ? "." : data_root);
+    if (mpp) read.mpp = *mpp;
+    if (panel_genes) read.panel_genes = *panel_genes;
+    return read;
+  }
 };
 
 int prepare(const PrepareArguments& arguments) {
   pipeline::configure_logging(pipeline::LogFormat::kText);
-  const stages::TrainingManifest manifest = stages::read_training_manifest(arguments.manifest, arguments.data_root);
-  stages::write_training_set(manifest, arguments.out, [](std::string_view line) { spdlog::info("{}", line); });
+  stages::write_training_set(arguments.read_manifest(), arguments.out,
+                             [](std::string_view line) { spdlog::info("{}", line); });
   std::cout << arguments.out.string() << '\n';
   return 0;
 }
@@ -35,10 +50,16 @@ int prepare(const PrepareArguments& arguments) {
 void add_prepare(CLI::App& train, Action& action) {
   CLI::App* command = train.add_subcommand("prepare", "Cut slides and counts into a training set");
   const auto arguments = std::make_shared<PrepareArguments>();
-  command->add_option("manifest", arguments->manifest, "sections and their splits, YAML (docs/training.md)")
+  command
+      ->add_option("manifest", arguments->manifest,
+                   "sections and their splits, YAML, or a sample sheet, .csv or .tsv (docs/training.md)")
       ->required();
-  command->add_option("--data-root", arguments->data_root, "folder that the manifest's paths are relative to")
-      ->capture_default_str();
+  command->add_option("--data-root", arguments->data_root,
+                      "folder that paths are relative to; by default this one, for a sheet the sheet's");
+  command->add_option("--mpp", arguments->mpp, "µm/px of the training set, instead of the manifest's")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--panel-genes", arguments->panel_genes, "size of the gene panel, instead of the manifest's")
+      ->check(CLI::PositiveNumber);
   command->add_option("--out", arguments->out, "training set to write, safetensors")->required();
   command->callback([arguments, &action] { action = [arguments] { return prepare(*arguments); }; });
 }
@@ -91,19 +112,21 @@ void add_role(CLI::App& parent, Action& action, training::Role role, const char*
   command->add_option("--threads", arguments->common.threads, "cores to use; 0: all that this process may use");
   command->add_option("--max-time", arguments->common.max_time,
                       "save and stop when this much time is over: 90s, 30m, 2h");
+  const bool stmdit = role == training::Role::kStmdit;
   if (role == training::Role::kAutoencoder) {
     command->add_option("--init", options.init, "folder with taef2_encoder.safetensors and taef2_decoder.safetensors");
   }
-  const bool stmdit = role == training::Role::kStmdit;
+  if (stmdit) command->add_option("--init", options.init, "folder of a PixCell or STMDiT to fine-tune");
   if (stmdit || role == training::Role::kPredictor || role == training::Role::kExpression) {
     command->add_option("--encoder", options.encoder, "folder of the trained morphology encoder")->required();
   }
   if (stmdit || role == training::Role::kExpression) {
-    command->add_option("--predictor", options.predictor, "folder of the trained predictor")->required();
+    // What a variant of STMDiT does without is not asked for.
+    command->add_option("--predictor", options.predictor, "folder of the trained predictor")->required(!stmdit);
   }
   if (stmdit) {
     command->add_option("--autoencoder", options.autoencoder, "folder of the trained autoencoder")->required();
-    command->add_option("--expression", options.expression, "folder of the trained gene encoder")->required();
+    command->add_option("--expression", options.expression, "folder of the trained gene encoder");
   }
   command->callback([arguments, &action] { action = [arguments] { return train(*arguments); }; });
 }

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "core/edit_distance.h"
 #include "pipeline/config.h"
 #include "pipeline/config_value.h"
 

@@ -22,7 +22,4 @@ nlohmann::json parse_value(const ConfigKey& key, const YAML::Node& node, const s
 /// A JSON value checked against type, range and choices; integers become numbers where the key is one.
 nlohmann::json check_value(const ConfigKey& key, nlohmann::json value, const std::string& where);
 
-/// Levenshtein distance in bytes.
-std::size_t edit_distance(std::string_view a, std::string_view b);
-
 }  // namespace vtissue::pipeline

@@ -3,6 +3,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "io/sample_sheet.h"
 #include "stages/training_set/training_set.h"
 
 namespace vtissue::stages {
@@ -115,6 +116,30 @@ TrainingManifest read_training_manifest(const fs::path& yaml, const fs::path& da
   }
   map.refuse_unknown_keys();
   if (manifest.sections.empty()) map.fail(document, "'sections' is empty");
+  return manifest;
+}
+
+TrainingManifest training_manifest_of_sheet(const fs::path& csv, const fs::path& data_root) {
+  const std::vector<io::Sample> samples = io::read_sample_sheet(csv, data_root);
+  io::require_split_by_donor(csv, samples);
+  TrainingManifest manifest;
+  for (const io::Sample& sample : samples) {
+    if (!sample.mask.empty()) {
+      throw Error(ErrorCode::kUsage, "{}, line {}: sample '{}' has a mask; training sets find the tissue themselves",
+                  csv.string(), sample.line, sample.name);
+    }
+    manifest.sections.push_back({.name = sample.name,
+                                 .slide = sample.slide,
+                                 .slide_mpp = sample.mpp,
+                                 .region = std::nullopt,
+                                 .st_counts = sample.st_counts,
+                                 .st_spots = sample.st_spots,
+                                 .visium = sample.visium,
+                                 .h5ad = sample.h5ad,
+                                 .split = sample.split,
+                                 .licence = "",
+                                 .source = "donor " + sample.donor});
+  }
   return manifest;
 }
 

@@ -32,6 +32,10 @@ struct TrainingManifest {
 /// Paths are relative to `data_root`. Throws Error kUsage naming file, line and key.
 TrainingManifest read_training_manifest(const std::filesystem::path& yaml, const std::filesystem::path& data_root);
 
+/// The same of a sample sheet (io/sample_sheet.h), whole slides, at the manifest's default µm/px and panel size. Throws
+/// Error kUsage as its reader does, unless it is split by donors, and for a mask, which training sets do not take.
+TrainingManifest training_manifest_of_sheet(const std::filesystem::path& csv, const std::filesystem::path& data_root);
+
 /// Genes of the panel: expressed in all sections with spots that are for training, the ones whose
 /// log1p CP10k varies most over their spots; sorted by name.
 struct SectionCounts {

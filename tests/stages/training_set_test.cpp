@@ -107,5 +107,26 @@ TEST_F(ManifestTest, NamesLineAndKeyOfWhatIsWrong) {
               HasSubstr("belong together"));
 }
 
+TEST_F(ManifestTest, OfASampleSheet) {
+  const auto path = std::filesystem::temp_directory_path() / "vtissue-manifest-test.csv";
+  std::ofstream(path) << "sample,donor,slide,mpp,h5ad,split\na,D1,a.svs,0.5,a.h5ad,train\nb,D2,b.svs,,,val\n";
+  const TrainingManifest manifest = training_manifest_of_sheet(path, "/data");
+  ASSERT_EQ(manifest.sections.size(), 2u);
+  EXPECT_EQ(manifest.sections[0].slide, "/data/a.svs");
+  EXPECT_EQ(manifest.sections[0].slide_mpp, 0.5);
+  EXPECT_EQ(manifest.sections[0].h5ad, "/data/a.h5ad");
+  EXPECT_EQ(manifest.sections[1].split, "val");
+  EXPECT_EQ(manifest.panel_genes, TrainingManifest().panel_genes);
+
+  std::ofstream(path) << "sample,donor,slide,split,mask\na,D1,a.svs,train,m.png\n";
+  try {
+    training_manifest_of_sheet(path, "/data");
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::kUsage);
+    EXPECT_THAT(e.what(), HasSubstr("sample 'a' has a mask"));
+  }
+}
+
 }  // namespace
 }  // namespace vtissue::stages
