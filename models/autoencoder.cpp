@@ -12,6 +12,7 @@
 #include "models/model_folder.h"
 #include "models/null_engines.h"
 #include "models/preprocess.h"
+#include "models/taesd/inference.h"
 #include "models/taesd/taesd.h"
 
 namespace vtissue::models {
@@ -41,6 +42,7 @@ class TaesdCodec final : public Codec {
   TaesdCodec(const TaesdConfig& config, const StateDict& weights, const Device& device)
       : network_(config), dtype_(scalar_type(device)) {
     models::load(*network_, weights, taesd_load_rules(weights));
+    if (device.name() == "cpu") decoder_.emplace(*network_, dtype_);
     prepare_for_inference(*network_, device);
   }
   int latent_channels() const override { return network_->config().latent_channels; }
@@ -48,11 +50,14 @@ class TaesdCodec final : public Codec {
   /// Convolutions alone: what lies farther off than the halo does not reach a pixel.
   DecodeWindow decode_window() const override { return {.inner = 64, .halo = 8, .ramp = 0}; }
   at::Tensor encode(const at::Tensor& image) override { return network_->encode(network_input(image, dtype_)); }
-  at::Tensor decode(const at::Tensor& latent) override { return network_->decode(network_input(latent, dtype_)); }
+  at::Tensor decode(const at::Tensor& latent) override {
+    return decoder_ ? (*decoder_)(latent) : network_->decode(network_input(latent, dtype_));
+  }
 
  private:
   Taesd network_;
   at::ScalarType dtype_;
+  std::optional<TaesdDecoder> decoder_;  ///< on a processor
 };
 
 class KlCodec final : public Codec {

@@ -1,8 +1,7 @@
 #include "models/autoencoder_kl/inference.h"
 
-#include <ATen/Parallel.h>
-
 #include "models/kernels/fused.h"
+#include "models/kernels/map_layout.h"
 
 namespace vtissue::models {
 
@@ -15,22 +14,8 @@ using kernels::PackedLinear;
 namespace {
 
 constexpr double kGroupNormEps = 1e-6;
-constexpr int kThreadsOfASample = 8;           ///< more threads than that have work only in several samples at once
 constexpr std::int64_t kPixelsAtATile = 1024;  ///< in the middle of a tile of 256 px
 constexpr std::int64_t kQueryParts = 8;
-
-/// Calls work for one sample after the other, since their maps are large, or for all with many threads.
-template <typename Work>
-at::Tensor by_sample(const at::Tensor& x, Work&& work) {
-  if (x.size(0) == 1 || at::get_num_threads() > kThreadsOfASample) return work(x);
-  std::vector<at::Tensor> parts;
-  for (std::int64_t i = 0; i < x.size(0); ++i) parts.push_back(work(x.narrow(0, i, 1)));
-  return at::cat(parts);
-}
-
-at::Tensor channels_last(const at::Tensor& image) { return image.to(at::kFloat).permute({0, 2, 3, 1}).contiguous(); }
-
-at::Tensor channels_first(const at::Tensor& map) { return map.permute({0, 3, 1, 2}); }
 
 }  // namespace
 
@@ -149,7 +134,8 @@ FeatureMap AutoencoderKlInference::run(const Level& block, FeatureMap x) const {
   for (std::int64_t i = 0; i < x.values.size(0); ++i) {  // the last bits depend on the size of the batch
     // Right and bottom alone.
     const at::Tensor padded = at::constant_pad_nd(x.values.narrow(0, i, 1).to(dtype_), {0, 0, 0, 1, 0, 1});
-    halved.push_back(channels_last(at::conv2d(channels_first(padded), block.halving_weight, block.halving_bias, 2)));
+    halved.push_back(
+        kernels::to_map(at::conv2d(kernels::to_image(padded), block.halving_weight, block.halving_bias, 2)));
   }
   return kernels::with_moments(at::cat(halved));
 }
@@ -170,13 +156,14 @@ at::Tensor AutoencoderKlInference::decode_map(const at::Tensor& latent) const {
 }
 
 at::Tensor AutoencoderKlInference::encode(const at::Tensor& image) const {
-  return by_sample(image, [&](const at::Tensor& part) {
-    return channels_first(encode_map(channels_last(part)).narrow(3, 0, config_.latent_channels));
+  return kernels::by_sample(image, [&](const at::Tensor& part) {
+    return kernels::to_image(encode_map(kernels::to_map(part)).narrow(3, 0, config_.latent_channels));
   });
 }
 
 at::Tensor AutoencoderKlInference::decode(const at::Tensor& latent) const {
-  return by_sample(latent, [&](const at::Tensor& part) { return channels_first(decode_map(channels_last(part))); });
+  return kernels::by_sample(
+      latent, [&](const at::Tensor& part) { return kernels::to_image(decode_map(kernels::to_map(part))); });
 }
 
 }  // namespace vtissue::models

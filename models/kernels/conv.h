@@ -18,6 +18,7 @@ struct Conv3x3Block {
   const void* weights = nullptr;    ///< as pack3x3() lays them out
   const float* bias = nullptr;      ///< [out]
   const float* residual = nullptr;  ///< [height, width, out] or null, added to the result
+  bool rectified = false;           ///< of the result, what is below 0 becomes 0
   float* result = nullptr;          ///< [height, width, out]
   float* moments = nullptr;         ///< [2, out] or null: mean of the block's results and sum of squares around it
   std::int64_t height = 0;

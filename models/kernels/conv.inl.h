@@ -145,18 +145,26 @@ inline void gather_results(const Vector (&m)[3], Vector (&y)[2]) {
   y[1] = m[1] - m[2];
 }
 
+/// Not a maximum: what is not a number has to stay so.
+template <typename Value>
+inline Value rectified(Value value) {
+  return value < 0 ? Value{} : value;
+}
+
 /// Adds bias and residual of outputs first..first+kLanes-1 and stores the pixel.
 inline void finish(const Conv3x3Block& b, std::int64_t pixel, std::int64_t first, Vector value) {
   const std::int64_t at = pixel * b.out + first;
   if (first + kLanes <= b.out) {
     value += get(b.bias + first);
     if (b.residual != nullptr) value += get(b.residual + at);
+    if (b.rectified) value = rectified(value);
     __builtin_memcpy(b.result + at, &value, sizeof value);
     return;
   }
   for (std::int64_t o = first; o < b.out; ++o) {
-    const float sum = value[o - first] + b.bias[o];
-    b.result[at + o - first] = b.residual != nullptr ? sum + b.residual[at + o - first] : sum;
+    float sum = value[o - first] + b.bias[o];
+    if (b.residual != nullptr) sum += b.residual[at + o - first];
+    b.result[at + o - first] = b.rectified ? rectified(sum) : sum;
   }
 }
 

@@ -148,6 +148,20 @@ PackedConv3x3::PackedConv3x3(const at::Tensor& weight, const at::Tensor& bias, a
 
 FeatureMap PackedConv3x3::operator()(const at::Tensor& x, const GroupNorm::Factors& factors,
                                      const at::Tensor& residual) const {
+  return run(x, {.factors = factors, .residual = residual, .rectified = false, .moments = true});
+}
+
+at::Tensor PackedConv3x3::plain(const at::Tensor& x) const {
+  return run(x, {.factors = {}, .residual = {}, .rectified = false, .moments = false}).values;
+}
+
+at::Tensor PackedConv3x3::rectified(const at::Tensor& x, const at::Tensor& residual) const {
+  return run(x, {.factors = {}, .residual = residual, .rectified = true, .moments = false}).values;
+}
+
+FeatureMap PackedConv3x3::run(const at::Tensor& x, const Extras& extras) const {
+  const GroupNorm::Factors& factors = extras.factors;
+  const at::Tensor& residual = extras.residual;
   TORCH_CHECK(x.is_contiguous() && x.size(3) == in_, "a map for a convolution of ", in_, " channels is ", x.sizes());
   const ConvKernels& kernels = conv_kernels(dtype_);
   const std::int64_t batch = x.size(0), out = bias_.size(0);
@@ -155,7 +169,7 @@ FeatureMap PackedConv3x3::operator()(const at::Tensor& x, const GroupNorm::Facto
   const ConvBlocks blocks(height, width);
   const std::int64_t parts = blocks.down * blocks.across;
   FeatureMap map{.values = empty_floats({batch, height, width, out}),
-                 .moments = empty_floats({batch, parts, 2, out}),
+                 .moments = extras.moments ? empty_floats({batch, parts, 2, out}) : at::Tensor(),
                  .pixels = blocks.pixels(height, width)};
   TORCH_CHECK(!residual.defined() || (residual.is_contiguous() && residual.sizes() == map.values.sizes()),
               "a residual is ", residual.sizes(), ", the result ", map.values.sizes());
@@ -166,8 +180,9 @@ FeatureMap PackedConv3x3::operator()(const at::Tensor& x, const GroupNorm::Facto
                      .weights = packed_.const_data_ptr(),
                      .bias = bias_.const_data_ptr<float>(),
                      .residual = residual.defined() ? residual.const_data_ptr<float>() : nullptr,
+                     .rectified = extras.rectified,
                      .result = map.values.mutable_data_ptr<float>(),
-                     .moments = map.moments.mutable_data_ptr<float>(),
+                     .moments = extras.moments ? map.moments.mutable_data_ptr<float>() : nullptr,
                      .height = height,
                      .width = width,
                      .in = in_,
@@ -189,7 +204,7 @@ FeatureMap PackedConv3x3::operator()(const at::Tensor& x, const GroupNorm::Facto
       }
       if (block.residual != nullptr) block.residual += sample * result_sample;
       block.result += sample * result_sample;
-      block.moments += i * 2 * out;
+      if (block.moments != nullptr) block.moments += i * 2 * out;
       blocks.place(i % parts, block);
       kernels.run3x3(block, scratch);
     }

@@ -52,9 +52,22 @@ class PackedConv3x3 {
   FeatureMap operator()(const at::Tensor& x, const GroupNorm::Factors& factors = {},
                         const at::Tensor& residual = {}) const;
 
+  /// The same without norms: the convolution alone, and relu(convolution + residual).
+  at::Tensor plain(const at::Tensor& x) const;
+  at::Tensor rectified(const at::Tensor& x, const at::Tensor& residual = {}) const;
+
   bool defined() const { return packed_.defined(); }
 
  private:
+  /// What a call asks for besides the convolution.
+  struct Extras {
+    const GroupNorm::Factors& factors;
+    const at::Tensor& residual;
+    bool rectified;
+    bool moments;
+  };
+  FeatureMap run(const at::Tensor& x, const Extras& extras) const;
+
   at::Tensor packed_;
   at::Tensor bias_;
   at::ScalarType dtype_ = at::kFloat;

@@ -46,8 +46,7 @@ nn::Sequential make_encoder(const TaesdConfig& c) {
 
 nn::Sequential make_decoder(const TaesdConfig& c) {
   nn::Sequential layers;
-  // Keeps latents that a sampler overshot within what the decoder saw in training.
-  layers->push_back(nn::Functional([](const at::Tensor& z) { return at::tanh(z / kLatentLimit) * kLatentLimit; }));
+  layers->push_back(nn::Functional(taesd_bound_latent));
   layers->push_back(conv3x3(c.latent_channels, c.width));
   layers->push_back(nn::ReLU());
   for (int stage = 0; stage < 4; ++stage) {
@@ -122,6 +121,8 @@ TaesdImpl::TaesdImpl(const TaesdConfig& config) : config_(config) {
 at::Tensor TaesdImpl::encode(const at::Tensor& image) { return encoder->forward(image); }
 
 at::Tensor TaesdImpl::decode(const at::Tensor& latent) { return decoder->forward(latent); }
+
+at::Tensor taesd_bound_latent(const at::Tensor& latent) { return at::tanh(latent / kLatentLimit) * kLatentLimit; }
 
 at::Tensor taesd_store_latent(const at::Tensor& raw) { return (raw / (2 * kLatentLimit) + 0.5).clamp(0, 1); }
 

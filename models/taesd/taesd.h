@@ -56,6 +56,9 @@ class TaesdImpl : public torch::nn::Module {
 };
 TORCH_MODULE(Taesd);
 
+/// What the decoder does first: keeps latents that a sampler overshot within what it saw in training.
+at::Tensor taesd_bound_latent(const at::Tensor& latent);
+
 /// Latents as they are stored in 8-bit images: [-3, 3] → [0, 1], clamped (models.md 3.5); and back.
 at::Tensor taesd_store_latent(const at::Tensor& raw);
 at::Tensor taesd_restore_latent(const at::Tensor& stored);

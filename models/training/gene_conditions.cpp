@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/error.h"
 #include "models/training/tile_expression.h"
 
 namespace vtissue::models::training {

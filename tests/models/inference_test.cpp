@@ -6,6 +6,7 @@
 #include "models/engine_support.h"
 #include "models/engines.h"
 #include "models/stmdit/inference.h"
+#include "models/taesd/inference.h"
 #include "models/taesd/taesd.h"
 #include "models/vit/inference.h"
 #include "tests/models/stmdit_fixture.h"
@@ -206,6 +207,8 @@ TEST_P(TaesdInference, OutputsAreTheReferences) {
     Taesd network(config);
     load(*network->encoder, golden("taesd3_tiny/" + name + "_encoder.safetensors"));
     load(*network->decoder, golden("taesd3_tiny/" + name + "_decoder.safetensors"));
+    const TaesdDecoder decoder(*network, dtype);
+    expect_close(decoder(io.get(name + "/z_in")), io.get(name + "/decoded"), tolerance);
     prepare_for_inference(*network, *Device::open("cpu", 1, dtype == at::kFloat ? Dtype::kF32 : Dtype::kBF16));
     const auto input = [&](const char* key) {
       return io.get(name + "/" + key).to(dtype).contiguous(at::MemoryFormat::ChannelsLast);

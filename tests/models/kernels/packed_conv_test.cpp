@@ -3,6 +3,8 @@
 
 #include "models/kernels/packed_conv.h"
 
+#include <limits>
+
 #include "models/kernels/conv.h"
 #include "models/kernels/scratch.h"
 #include "tests/models/golden.h"
@@ -68,6 +70,32 @@ TEST(PackedConv, IsTheConvolution) {
         }
       }
     }
+  }
+}
+
+TEST(PackedConv, RectifiesAndAddsASkipWithoutNorms) {
+  const at::NoGradGuard no_grad;
+  for (const Size& size : kSizes) {
+    for (const bool doubled : {false, true}) {
+      SCOPED_TRACE(fmt::format("{} x {}, {} to {}, doubled {}", size.height, size.width, size.in, size.out, doubled));
+      const ConvCase with(size, doubled, false, true), without(size, doubled, false, false);
+      for (const auto dtype : {at::kFloat, at::kBFloat16}) {
+        const double tolerance = dtype == at::kFloat ? kF32 : kBf16;
+        const PackedConv3x3 conv(with.weight, with.bias, dtype, doubled);
+        expect_close(conv.plain(with.x), without.expected, tolerance);
+        expect_close(conv.rectified(with.x), without.expected.clamp_min(0), tolerance);
+        expect_close(conv.rectified(with.x, with.residual), with.expected.clamp_min(0), tolerance);
+      }
+    }
+  }
+}
+
+TEST(PackedConv, ARectifierKeepsWhatIsNotANumber) {
+  const at::NoGradGuard no_grad;
+  for (const std::int64_t out : {3, 64}) {
+    const PackedConv3x3 conv(draw({out, 8, 3, 3}, 1), at::full({out}, std::numeric_limits<double>::quiet_NaN()),
+                             at::kFloat);
+    EXPECT_TRUE(at::isnan(conv.rectified(draw({1, 4, 4, 8}, 2))).all().item<bool>());
   }
 }
 
