@@ -39,9 +39,9 @@ struct Artifacts {
 ///
 /// Border is black that reaches the picture's edge, and pure black of over 0.05 mm² anywhere (padding).
 ///
-/// Blur is tissue whose finest detail is weak beside what it has over 100 µm, over 0.25 mm² or more. At 8 µm/px it
-/// shows where something is out of focus by 8 µm (standard deviation) or more; 4 µm do not show there, and on coarser
-/// pictures it takes a pixel.
+/// Blur is tissue whose finest detail, between neighbouring pixels, is weak beside that over 24 µm, over 0.25 mm² or
+/// more. At 8 µm/px it shows where something is out of focus by 8 µm (standard deviation) or more; 4 µm do not show
+/// there, and on coarser pictures it takes a pixel.
 Artifacts find_artifacts(const RgbView& picture, const Glass& glass, double mpp, const BinaryImage& tissue);
 
 }  // namespace vtissue::stages

@@ -210,7 +210,7 @@ INSTANTIATE_TEST_SUITE_P(
         BrokenGeoJson{"Huge", polygon("[[[0,1e300],[1,1],[2,2]]]"), "wider than any slide"},
         BrokenGeoJson{"Overflow", polygon("[[[0,1e999],[1,1],[2,2]]]"), "number overflow"},
         BrokenGeoJson{"HugeInteger", polygon("[[[0,123456789012345678901234567890],[1,1],[2,2]]]"), "wider than any"}),
-    [](const auto& info) { return info.param.name; });
+    [](const auto& test) { return test.param.name; });
 
 TEST_F(GeoJsonTest, DeepNestingCostsNoStack) {
   const std::string open(200000, '['), close(200000, ']');

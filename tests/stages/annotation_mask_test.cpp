@@ -91,7 +91,7 @@ TEST_F(AnnotationMaskTest, RepairsAreSaid) {
            annotation("[[[800,0],[1200,0],[1200,400],[800,400],[800,0],[1000,0],[1000,200],[800,200],[800,0]]]") + "," +
            annotation(box(2001, 2001, 2003, 2003)) + "," + annotation(box(7900, 3900, 9000, 4100)) + "," +
            annotation(box(9000, 0, 9500, 500)) + "]");
-  EXPECT_EQ(set(masks.included), 100 + 100 + 2 * 2);
+  EXPECT_EQ(set(masks.included), 100 + 100 + 3 * 3);
   EXPECT_THAT(masks.warnings,
               testing::UnorderedElementsAre(
                   HasSubstr("1 outlines were not closed"), HasSubstr("1 rings of fewer than three points"),

@@ -262,7 +262,7 @@ TEST_F(TileStageTest, KeepsWithinAnnotations) {
     run_within("none.h5");
     FAIL() << "no error";
   } catch (const Error& e) {
-    EXPECT_THAT(e.what(), AllOf(HasSubstr("a.geojson"), HasSubstr("none of the 1.0"), HasSubstr("tissue.preset none")));
+    EXPECT_THAT(e.what(), AllOf(HasSubstr("a.geojson"), HasSubstr("none of the 1.1"), HasSubstr("tissue.preset none")));
   }
   options.tissue.preset.method = TissueMethod::kNone;
   EXPECT_NEAR(run_within("as_is.h5").reported["tissue_mm2"].get<double>(), 0.7 * 1.8, 0.02);
@@ -329,7 +329,7 @@ TEST_F(TileStageTest, SaysWhenTheArtifactsAreAllThereIs) {
   Canvas canvas(3000, 2000, {238, 232, 238});
   for (std::int64_t y = 500; y < 1400; ++y) {
     for (std::int64_t x = 800; x < 2000; ++x) {
-      const auto grain = static_cast<std::uint8_t>((x / 8 * 7 + y / 8 * 13) % 5 == 0 ? 0 : 20);
+      const auto grain = static_cast<std::uint8_t>((x / 8 * 7 + y / 8 * 13) % 5 == 0 ? 0 : 90);
       canvas.at(x, y)[0] = 20, canvas.at(x, y)[1] = static_cast<std::uint8_t>(110 + grain), canvas.at(x, y)[2] = 60;
     }
   }

@@ -58,7 +58,7 @@ INSTANTIATE_TEST_SUITE_P(Goldens, ClamMaskTest,
                                          ClamCase{"otsu", {8, 7, 4, true, 0.2, 0.1, 8}},
                                          ClamCase{"bare", {20, 1, 0, false, 0, 0, 3}},
                                          ClamCase{"one_hole", {8, 3, 3, false, 0.5, 0, 1}}),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& test) { return test.param.name; });
 
 TEST(HestMask, HasThePixelsOfScikitImage) {
   const Golden picture("picture.png"), golden("hest.png");
