@@ -6,14 +6,16 @@
 #include <thread>
 
 #include "cli/app.h"
+#include "cli/export_tissue.h"
 #include "io/dzi_export.h"
 #include "pipeline/signals.h"
 
 namespace vtissue::cli {
 
 void add_export_command(CLI::App& app, Action& action) {
-  CLI::App* command = app.add_subcommand("export", "Write a slide in another form");
+  CLI::App* command = app.add_subcommand("export", "Write a slide or its tissue in another form");
   command->require_subcommand(1);
+  add_export_tissue(*command, action);
   CLI::App* dzi = command->add_subcommand("dzi", "A Deep Zoom picture for web pages: NAME.dzi and NAME_files/");
   struct Arguments {
     std::filesystem::path slide, out;

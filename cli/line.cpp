@@ -131,9 +131,16 @@ Graph make_line(const Config& config, const LineInputs& inputs, Engines& engines
   require_models_fit(config, engines, predicted);
   Graph graph;
 
-  const NodeId tile = graph.add({.stage = make_tile_stage(config),
-                                 .inputs = {{"slide", inputs.slide}},
-                                 .outputs = {{"tiles", out / output_names::kTiles}}});
+  pipeline::Node tile_node{.stage = make_tile_stage(config),
+                           .inputs = {{"slide", inputs.slide}},
+                           .outputs = {{"tiles", out / output_names::kTiles}}};
+  const auto bind_tissue = [&](const char* port, const fs::path& given, const char* key) {
+    const auto configured = config.get_optional<std::string>(key);
+    if (!given.empty() || configured) tile_node.inputs[port] = given.empty() ? fs::path(*configured) : given;
+  };
+  bind_tissue("annotations", inputs.annotations, "tissue.annotations");
+  bind_tissue("tissue_mask", inputs.tissue_mask, "tissue.mask");
+  const NodeId tile = graph.add(std::move(tile_node));
   const NodeId embed = graph.add({.stage = make_embed_stage(config, engines, predicted),
                                   .inputs = {{"slide", inputs.slide}, {"tiles", OutputRef{tile, "tiles"}}},
                                   .outputs = {{"features", out / output_names::kFeatures}}});

@@ -37,6 +37,7 @@ struct ExpressionSource {
 
 struct LineInputs {
   std::filesystem::path slide;
+  std::filesystem::path annotations, tissue_mask;  ///< empty: what the configuration names, if it does
   ExpressionSource expression;
   std::filesystem::path out;
 };

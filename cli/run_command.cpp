@@ -27,6 +27,10 @@ struct RunArguments {
     app.add_option("config", common.config, "pipeline configuration, YAML (docs/configuration.md)")->required();
     app.add_option("--slide", inputs.slide, "whole-slide image, or a plain TIFF, PNG or JPEG")->required();
     app.add_option("--out", inputs.out, "output folder; created if missing")->required();
+    app.add_option("--annotations", inputs.annotations,
+                   "GeoJSON of QuPath or others: tissue is only within (tissue.annotations)");
+    app.add_option("--tissue-mask", inputs.tissue_mask,
+                   "picture of the whole slide, not black where there is tissue (tissue.mask)");
     app.add_option("--visium", inputs.expression.visium, "measured expression: Space Ranger's outs/ folder");
     app.add_option("--h5ad", inputs.expression.h5ad, "measured expression: AnnData, .h5ad or .h5ad.gz");
     app.add_option("--st-counts", inputs.expression.st_counts,

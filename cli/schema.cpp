@@ -8,6 +8,7 @@
 #include "stages/stitch/stitch_config.h"
 #include "stages/synthesize/synthesize_config.h"
 #include "stages/tile/tile_config.h"
+#include "stages/tile/tissue_config.h"
 
 namespace vtissue::cli {
 
@@ -39,6 +40,7 @@ pipeline::ConfigSchema make_schema() {
   pipeline::ConfigSchema schema;
   schema.add(model_keys());
   schema.add(stages::tile_config_keys());
+  schema.add(stages::tissue_config_keys());
   schema.add(stages::embed_config_keys());
   schema.add(stages::express_config_keys());
   schema.add(stages::encode_config_keys());

@@ -31,6 +31,12 @@ StageCommand& StageCommand::input(const std::string& port, const std::string& de
   return *this;
 }
 
+StageCommand& StageCommand::input_or_key(const std::string& port, const std::string& key,
+                                         const std::string& description) {
+  input_keys_[port] = key;
+  return input(port, fmt::format("{} ({})", description, key), false);
+}
+
 StageCommand& StageCommand::output(const std::string& port, const std::string& description) {
   const std::string option = outputs_.empty() ? "--out" : "--out-" + port;
   app_->add_option(option, outputs_.emplace_back(port, "").second, description)->required();
@@ -59,6 +65,9 @@ int StageCommand::execute(const MakeStage& make_stage) {
   Engines engines(config, common_, session.threads().device);
 
   pipeline::Node node{.stage = make_stage(config, engines)};
+  for (const auto& [port, key] : input_keys_) {
+    if (const auto path = config.get_optional<std::string>(key)) node.inputs[port] = std::filesystem::path(*path);
+  }
   for (const auto& [port, path] : inputs_) {
     if (!path.empty()) node.inputs[port] = path;
   }

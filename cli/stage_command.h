@@ -23,6 +23,8 @@ class StageCommand : public std::enable_shared_from_this<StageCommand> {
   static std::shared_ptr<StageCommand> add(CLI::App& app, const std::string& name, const std::string& description);
 
   StageCommand& input(const std::string& port, const std::string& description, bool required = true);
+  /// An optional input that a path in the configuration names where the option is not given.
+  StageCommand& input_or_key(const std::string& port, const std::string& key, const std::string& description);
   StageCommand& output(const std::string& port, const std::string& description);
   /// Empty if not given; parsed when the subcommand runs.
   const std::filesystem::path& input_path(const std::string& port) const { return inputs_.at(port); }
@@ -41,6 +43,7 @@ class StageCommand : public std::enable_shared_from_this<StageCommand> {
   std::optional<double> mpp_;
   std::vector<double> region_;
   std::map<std::string, std::filesystem::path> inputs_;
+  std::map<std::string, std::string> input_keys_;                     ///< port → key
   std::list<std::pair<std::string, std::filesystem::path>> outputs_;  // in order of declaration; addresses stay
 };
 

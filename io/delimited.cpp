@@ -1,57 +1,18 @@
 #include "io/delimited.h"
 
-#include <zlib.h>
-
 #include <array>
 #include <cerrno>
 #include <charconv>
-#include <cstring>
 #include <fstream>
 
 #include "core/atomic_file.h"
 #include "core/error.h"
+#include "io/gzip_stream.h"
 
 namespace vtissue::io {
 namespace {
 
 constexpr unsigned kReadBytes = 1 << 18;
-
-/// A file that is read through zlib, which passes plain files on as they are.
-class GzipStream {
- public:
-  explicit GzipStream(const std::filesystem::path& path) : path_(path) {
-    std::error_code error;
-    if (!std::filesystem::exists(path, error)) throw Error(ErrorCode::kBadInput, "{}: no such file", path.string());
-    if (std::filesystem::is_directory(path, error)) {
-      throw Error(ErrorCode::kBadInput, "{}: is a folder, expected a file", path.string());
-    }
-    file_ = gzopen(path.c_str(), "rb");
-    if (file_ == nullptr) {
-      throw Error(ErrorCode::kBadInput, "{}: cannot be opened: {}", path.string(), std::strerror(errno));
-    }
-    gzbuffer(file_, kReadBytes);
-  }
-  ~GzipStream() { gzclose_r(file_); }
-  GzipStream(const GzipStream&) = delete;
-  GzipStream& operator=(const GzipStream&) = delete;
-
-  /// Bytes read; 0 at the end.
-  std::size_t read(char* out, unsigned count) {
-    const int got = gzread(file_, out, count);
-    int code = Z_OK;
-    const char* text = gzerror(file_, &code);
-    // A cut stream gives what there is and then Z_BUF_ERROR.
-    if (got < 0 || (got == 0 && code != Z_OK && code != Z_STREAM_END)) {
-      throw Error(ErrorCode::kBadInput, "{}: damaged or cut off gzip data ({}); copy the file again", path_.string(),
-                  text);
-    }
-    return static_cast<std::size_t>(got);
-  }
-
- private:
-  std::filesystem::path path_;
-  gzFile file_ = nullptr;
-};
 
 std::string_view trimmed(std::string_view text) {
   const auto first = text.find_first_not_of(" \t");

@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::string_view kFormat = "vtissue-tiles";
 constexpr std::int64_t kVersion = 1;
+constexpr const char* kArtifacts = "artifacts";
 constexpr std::int64_t kLargestSide = 10'000'000;  // pixels; libvips has the same limit
 
 /// Stages lay tiles out in arrays of the slide's size: a tile that lies elsewhere would be written beside them.
@@ -57,6 +58,14 @@ std::string inconsistency(const TileSet& tiles) {
   if (!std::ranges::all_of(tiles.tissue_fraction, [](float f) { return f >= 0 && f <= 1; })) {
     return "a tissue fraction is outside 0..1";
   }
+  for (const auto& [kind, shares] : tiles.artifacts) {
+    if (shares.size() != tiles.cells.size()) {
+      return fmt::format("{} shares of '{}' for {} cells", shares.size(), kind, tiles.cells.size());
+    }
+    if (!std::ranges::all_of(shares, [](float f) { return f >= 0 && f <= 1; })) {
+      return fmt::format("a share of '{}' is outside 0..1", kind);
+    }
+  }
   if (tiles.mask_size.width < 0 || tiles.mask_size.height < 0 ||
       tiles.mask.size() != static_cast<std::size_t>(tiles.mask_size.area())) {
     return fmt::format("{} mask pixels for a mask of {} x {}", tiles.mask.size(), tiles.mask_size.width,
@@ -95,6 +104,10 @@ void write_tiles(const std::filesystem::path& path, const TileSet& tiles) {
       "mask",
       std::array{static_cast<std::uint64_t>(tiles.mask_size.height), static_cast<std::uint64_t>(tiles.mask_size.width)},
       tiles.mask);
+  if (!tiles.artifacts.empty()) {
+    hdf5::Group artifacts = root.create_group(kArtifacts);
+    for (const auto& [kind, shares] : tiles.artifacts) artifacts.write<float>(kind, std::array{n}, shares);
+  }
   file.close();
 }
 
@@ -136,6 +149,14 @@ TileSet read_tiles(const std::filesystem::path& path) {
   tiles.cells.reserve(n);
   for (std::size_t i = 0; i < n; ++i) tiles.cells.push_back({numbers[2 * i], numbers[2 * i + 1]});
   tiles.tissue_fraction = fraction.read<float>();
+  if (root.has_group(kArtifacts)) {
+    const hdf5::Group artifacts = root.group(kArtifacts);
+    for (const std::string& kind : artifacts.children()) {
+      const hdf5::Dataset shares = artifacts.dataset(kind);
+      shares.require_shape(std::array{n});
+      tiles.artifacts.emplace(kind, shares.read<float>());
+    }
+  }
   tiles.mask = mask.read<std::uint8_t>();
   tiles.mask_size = {static_cast<std::int64_t>(mask.shape()[1]), static_cast<std::int64_t>(mask.shape()[0])};
   if (const std::string problem = inconsistency(tiles); !problem.empty()) {

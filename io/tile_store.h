@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -23,7 +24,10 @@ struct TileSet {
 
   std::vector<TileCell> cells;         ///< sorted, unique
   std::vector<float> tissue_fraction;  ///< [N], 0..1
-  std::vector<std::uint8_t> mask;      ///< [mask_size.height, mask_size.width], 0 or 1
+  /// Share of each tile, [N], 0..1, that each kind of artifact covers ("pen", "border", "blur"); stores of earlier
+  /// versions have none.
+  std::map<std::string, std::vector<float>> artifacts;
+  std::vector<std::uint8_t> mask;  ///< [mask_size.height, mask_size.width], 0 or 1
   Size<LevelPx> mask_size;
   double mask_mpp = 0;  ///< µm per mask pixel
 

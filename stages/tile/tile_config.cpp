@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "stages/tile/tissue_config.h"
 
 namespace vtissue::stages {
 
@@ -28,12 +29,6 @@ std::vector<pipeline::ConfigKey> tile_config_keys() {
        .description = "tiles with a smaller share of tissue are left out; 0 keeps every tile with any",
        .minimum = 0,
        .maximum = 1},
-      {.name = "tile.mask_mpp",
-       .type = ValueType::kNumber,
-       .default_value = defaults.mask_mpp,
-       .description = "µm/px at which tissue is looked for",
-       .minimum = 2,
-       .maximum = 32},
       {.name = "tile.slide_mpp",
        .type = ValueType::kNumber,
        .default_value = nullptr,
@@ -44,18 +39,6 @@ std::vector<pipeline::ConfigKey> tile_config_keys() {
        .type = ValueType::kNumberList,
        .default_value = nullptr,
        .description = "x, y, width, height in level-0 pixels: only tiles with their centre inside (--region)"},
-      {.name = "tile.min_area_mm2",
-       .type = ValueType::kNumber,
-       .default_value = defaults.tissue.min_area_mm2,
-       .description = "smaller pieces of tissue are taken for dust, mm²",
-       .minimum = 0,
-       .maximum = 1000},
-      {.name = "tile.min_hole_mm2",
-       .type = ValueType::kNumber,
-       .default_value = defaults.tissue.min_hole_mm2,
-       .description = "smaller holes in the tissue are filled, mm²",
-       .minimum = 0,
-       .maximum = 1000},
   };
 }
 
@@ -64,10 +47,8 @@ TileOptions tile_options(const pipeline::Config& config) {
   options.size_px = config.get<int>("tile.size_px");
   options.mpp = config.get<double>("tile.mpp");
   options.min_tissue = config.get<double>("tile.min_tissue");
-  options.mask_mpp = config.get<double>("tile.mask_mpp");
   options.slide_mpp = config.get_optional<double>("tile.slide_mpp");
-  options.tissue.min_area_mm2 = config.get<double>("tile.min_area_mm2");
-  options.tissue.min_hole_mm2 = config.get<double>("tile.min_hole_mm2");
+  options.tissue = tissue_options(config);
   if (const auto region = config.get_optional<std::vector<double>>("tile.region")) {
     if (region->size() != 4 || !((*region)[2] >= 1) || !((*region)[3] >= 1)) {
       throw Error(ErrorCode::kUsage,

@@ -10,13 +10,12 @@
 #include "io/tile_reader.h"
 #include "io/tile_store.h"
 #include "pipeline/run_context.h"
+#include "stages/tile/slide_tissue.h"
 #include "stages/tile/tile_grid.h"
+#include "stages/tile/tile_shares.h"
 
 namespace vtissue::stages {
 namespace {
-
-constexpr double kLongestThumbnail = 2560;
-constexpr double kSquareMm = 1e-6;  // mm² per µm²
 
 struct OpenSlide {
   std::shared_ptr<const io::SlideReader> reader;
@@ -66,22 +65,45 @@ OpenSlide open_slide(const std::filesystem::path& path, const TileOptions& optio
   return slide;
 }
 
-io::SlideReader::Picture thumbnail(const OpenSlide& slide, double mask_mpp) {
-  const auto longest = static_cast<double>(std::max(slide.size.width, slide.size.height));
-  const double wanted = std::round(longest * std::min(1.0, slide.level0_mpp / mask_mpp));
-  return slide.reader->thumbnail(static_cast<int>(std::clamp(wanted, 1.0, kLongestThumbnail)));
-}
-
-[[noreturn]] void throw_no_tissue(const std::filesystem::path& path, const OpenSlide& slide, const TissueMask& mask) {
-  const auto& glass = mask.background_rgb;
+[[noreturn]] void throw_no_tissue(const std::filesystem::path& path, const OpenSlide& slide, const SlideTissue& found,
+                                  const TissueOptions& options) {
+  if (found.found_mm2 > 0) {
+    throw Error(
+        ErrorCode::kBadInput,
+        "{}: all of the {:.3f} mm² of tissue found lie under what tissue.exclude leaves out ({}); take a kind off "
+        "that list",
+        path.string(), found.found_mm2, to_json(options).at("exclude").dump());
+  }
+  const auto& glass = found.tissue.background_rgb;
   throw Error(
       ErrorCode::kBadInput,
-      "{}: no tissue found in {:.1f} x {:.1f} mm at {} µm/px ({}): nothing stands out from the background of colour "
-      "({:.0f}, {:.0f}, {:.0f}), {:.0f} % is black border. Check that it is an H&E slide and that its µm/px is right "
-      "(--mpp); for very small pieces lower tile.min_area_mm2",
+      "{}: no tissue found in {:.1f} x {:.1f} mm at {} µm/px ({}) by tissue.preset {}: nothing stands out from the "
+      "background of colour ({:.0f}, {:.0f}, {:.0f}), {:.0f} % is black border. Check that it is an H&E slide and that "
+      "its "
+      "µm/px is right (--mpp); for very small pieces lower {}",
       path.string(), static_cast<double>(slide.size.width) * slide.level0_mpp / 1000,
-      static_cast<double>(slide.size.height) * slide.level0_mpp / 1000, slide.level0_mpp, slide.mpp.source, glass[0],
-      glass[1], glass[2], mask.black_fraction * 100);
+      static_cast<double>(slide.size.height) * slide.level0_mpp / 1000, slide.level0_mpp, slide.mpp.source,
+      options.preset_name, glass[0], glass[1], glass[2], found.tissue.black_fraction * 100,
+      options.preset.method == TissueMethod::kClam ? "tissue.a_t" : "tissue.min_area_um2");
+}
+
+/// The user's files of the bound optional ports.
+/// Throws Error kUsage if classes are named and there are no annotations.
+TissueFiles tissue_files(const pipeline::Bindings& inputs, const TissueOptions& options) {
+  TissueFiles files;
+  if (const auto path = inputs.find("annotations"); path != inputs.end()) files.annotations = path->second;
+  if (const auto path = inputs.find("tissue_mask"); path != inputs.end()) files.mask = path->second;
+  if (files.annotations.empty() && !(options.annotations.include.empty() && options.annotations.exclude.empty())) {
+    throw Error(ErrorCode::kUsage,
+                "tissue.include_classes or tissue.exclude_classes is set, but there are no annotations: give them with "
+                "tissue.annotations (--annotations)");
+  }
+  for (const std::filesystem::path& path : {files.annotations, files.mask}) {
+    if (!path.empty() && !std::filesystem::exists(path)) {
+      throw Error(ErrorCode::kBadInput, "{}: no such file", path.string());
+    }
+  }
+  return files;
 }
 
 }  // namespace
@@ -92,19 +114,16 @@ TileStage::TileStage(TileOptions options) : options_(std::move(options)) {
   }
 }
 
-std::vector<pipeline::Port> TileStage::inputs() const { return {{.name = "slide"}}; }
+std::vector<pipeline::Port> TileStage::inputs() const {
+  return {{.name = "slide"}, {.name = "annotations", .optional = true}, {.name = "tissue_mask", .optional = true}};
+}
 
 std::vector<pipeline::Port> TileStage::outputs() const { return {{.name = "tiles"}}; }
 
 nlohmann::json TileStage::identity() const {
-  nlohmann::json identity = {{"size_px", options_.size_px},
-                             {"mpp", options_.mpp},
-                             {"min_tissue", options_.min_tissue},
-                             {"mask_mpp", options_.mask_mpp},
-                             {"slide_mpp", nullptr},
-                             {"region", nullptr},
-                             {"min_area_mm2", options_.tissue.min_area_mm2},
-                             {"min_hole_mm2", options_.tissue.min_hole_mm2}};
+  nlohmann::json identity = {
+      {"size_px", options_.size_px}, {"mpp", options_.mpp}, {"min_tissue", options_.min_tissue},
+      {"slide_mpp", nullptr},        {"region", nullptr},   {"tissue", to_json(options_.tissue)}};
   if (options_.slide_mpp) identity["slide_mpp"] = *options_.slide_mpp;
   if (const auto& region = options_.region) {
     identity["region"] = {region->origin.x, region->origin.y, region->size.width, region->size.height};
@@ -115,6 +134,7 @@ nlohmann::json TileStage::identity() const {
 void TileStage::preflight(const pipeline::Bindings& available_inputs) const {
   if (const auto slide = available_inputs.find("slide"); slide != available_inputs.end()) {
     open_slide(slide->second, options_);
+    tissue_files(available_inputs, options_.tissue);
   }
 }
 
@@ -134,25 +154,21 @@ void TileStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings& 
   const OpenSlide slide = open_slide(path, options_);
   ctx.set_total(1, "slide");
 
-  const io::SlideReader::Picture picture = thumbnail(slide, options_.mask_mpp);
-  const double mask_mpp = picture.downsample * slide.level0_mpp;
+  SlideTissue found =
+      find_slide_tissue(*slide.reader, slide.level0_mpp, options_.tissue, tissue_files(inputs, options_.tissue));
+  TissueMask& mask = found.tissue;
+  if (found.tissue_mm2 == 0) throw_no_tissue(path, slide, found, options_.tissue);
   ctx.throw_if_stopped();
-  TissueMask mask = find_tissue(picture.rgb, picture.size, mask_mpp, options_.tissue);
-  const double mask_mm2 = static_cast<double>(mask.size.area()) * mask_mpp * mask_mpp * kSquareMm;
-  const double tissue_mm2 = mask.tissue_fraction() * mask_mm2;
-  if (tissue_mm2 == 0) throw_no_tissue(path, slide, mask);
 
-  GridTiles chosen = choose_tiles(slide.grid, mask.mask, mask.size, picture.downsample);
+  GridTiles chosen = choose_tiles(slide.grid, mask.mask, mask.size, found.downsample);
   if (chosen.cells.empty()) {
     throw Error(ErrorCode::kBadInput,
                 "{}: {:.3f} mm² of tissue, but no tile {}has a share of {} or more (the best has {:.3f}); {}lower "
                 "tile.min_tissue",
-                path.string(), tissue_mm2, options_.region ? "in the region " : "", options_.min_tissue,
+                path.string(), found.tissue_mm2, options_.region ? "in the region " : "", options_.min_tissue,
                 chosen.best_fraction, options_.region ? "choose another region or " : "");
   }
-  if (!mask.background_found) {
-    ctx.warn("no empty glass in the slide to compare with; tissue was told from a usual white. Look at the mask");
-  }
+  for (const std::string& warning : found.warnings) ctx.warn(warning);
   ctx.throw_if_stopped();
 
   io::TileSet tiles;
@@ -168,14 +184,18 @@ void TileStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings& 
   tiles.tissue_fraction = std::move(chosen.tissue_fraction);
   tiles.mask = std::move(mask.mask);
   tiles.mask_size = mask.size;
-  tiles.mask_mpp = mask_mpp;
+  tiles.mask_mpp = found.mpp;
+  for (std::size_t kind = 0; kind < kArtifactCount; ++kind) {
+    tiles.artifacts.emplace(artifact_names()[kind], tile_shares(tiles, found.artifacts.masks[kind]));
+  }
   io::write_tiles(outputs.at("tiles"), tiles);
 
   ctx.report("tiles", tiles.cells.size());
-  ctx.report("tissue_mm2", std::round(tissue_mm2 * 1000) / 1000);
+  ctx.report("tissue_mm2", std::round(found.tissue_mm2 * 1000) / 1000);
   ctx.report("slide_mpp", slide.level0_mpp);
   ctx.report("slide_mpp_source", slide.mpp.source);
   ctx.report("background_rgb", mask.background_rgb);
+  for (const auto& [key, value] : found.figures.items()) ctx.report(key, value);
   ctx.advance();
 }
 

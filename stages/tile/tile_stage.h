@@ -8,7 +8,7 @@
 
 #include "core/units.h"
 #include "pipeline/stage.h"
-#include "stages/tile/tissue_mask.h"
+#include "stages/tile/slide_tissue.h"
 
 namespace vtissue::stages {
 
@@ -16,22 +16,22 @@ struct TileOptions {
   int size_px = 128;                    ///< side of a tile at `mpp`; even, since cells count half tiles
   double mpp = 0.7;                     ///< µm/px of the tiles and of the virtual slide
   double min_tissue = 0.25;             ///< tiles with a smaller share of tissue are left out, 0..1
-  double mask_mpp = 8;                  ///< µm/px at which tissue is looked for; the slide's own if that is coarser
   std::optional<double> slide_mpp;      ///< µm/px of the slide's level 0, instead of what the file says (--mpp)
   std::optional<Box<Level0Px>> region;  ///< only tiles with their centre inside (--region)
-  TissueMaskOptions tissue;
+  TissueOptions tissue;
 };
 
-/// slide → tiles.h5: the tissue mask and the tiles of the base grid at the target µm/px.
+/// slide, annotations and tissue_mask (both optional) → tiles.h5: the tissue mask and the tiles of the base grid at the
+/// target µm/px.
 ///
-/// Memory is bounded by the thumbnail at mask_mpp (no side over 2560 pixels: some 0.6 GB at the most), not by the
+/// Memory is bounded by the thumbnail at tissue.mpp (no side over 2560 pixels: some 0.6 GB at the most), not by the
 /// slide.
 class TileStage : public pipeline::Stage {
  public:
   explicit TileStage(TileOptions options);
 
   std::string_view name() const override { return "tile"; }
-  int format_version() const override { return 2; }
+  int format_version() const override { return 3; }
   std::vector<pipeline::Port> inputs() const override;
   std::vector<pipeline::Port> outputs() const override;
   nlohmann::json identity() const override;

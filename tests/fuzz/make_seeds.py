@@ -62,12 +62,29 @@ def main(golden, out):
     for path in sorted((golden / "safetensors_cases").glob("*/*.index.json")):
         write("shard_index", path.parent.name + ".json", path.read_bytes())
     positions_and_matrices(golden.parent / "spatial", write)
+    annotations(write)
     for order in "<>":
         write("tiff", "classic" + ("le" if order == "<" else "be"), tiff(order, big=False))
         write("tiff", "big" + ("le" if order == "<" else "be"), tiff(order, big=True))
     write("tiff", "ome", b'<?xml version="1.0"?><OME><Image><Pixels PhysicalSizeX="0.25" PhysicalSizeXUnit="nm"/></Image></OME>')
     write("tiff", "properties", b"openslide.mpp-x=0,25\naperio.MPP= 0.5 \naperio.AppMag=40.000000\ntiff.XResolution=20000\n"
           b"tiff.ResolutionUnit=centimeter\nopenslide.objective-power=20\n")
+
+
+def annotations(write):
+    square = '{"type":"Polygon","coordinates":[[[0,0],[90,0],[90,60.5],[0,0]],[[9,9],[20,9],[20,20],[9,9]]]}'
+    collection = ('{"type":"GeometryCollection","geometries":[{"type":"MultiPolygon","coordinates":[[[[1,2],[3e1,2],[3,40]]],'
+                  '[[[-5,-5],[500,-5],[500,500],[-5,-5]]]]},{"type":"Point","coordinates":[1,2,3]},' + square + "]}")
+    properties = ('{"objectType":"annotation","name":"a \\"b","classification":{"names":["Tumor","Positive"],"color":[1,2,3]},'
+                  '"measurements":{"x":NaN,"y":-Infinity,"z":-1.5e3}}')
+    feature = '{"type":"Feature","id":"PathAnnotationObject","geometry":%s,"properties":%s}'
+    both = [feature % (square, properties), feature % (collection, '{"classification":{"name":"Stroma"}}')]
+    write("geojson", "array", ("[" + ",\n".join(both) + "]").encode())
+    write("geojson", "collection", ('{"type":"FeatureCollection","features":[' + ",".join(both) + "]}").encode())
+    write("geojson", "feature", both[0].encode())
+    write("geojson", "geometry", collection.encode())
+    write("geojson", "lines", b'[{"type":"LineString","coordinates":[[0,0],[1,1]]},{"type":"Feature","geometry":null}]')
+    write("geojson", "gzip", gzip.compress(both[1].encode(), mtime=0))
 
 
 def parts(kind, *texts):

@@ -27,6 +27,7 @@ TileSet example() {
   tiles.cells = {{2, 0}, {4, 0}, {0, 2}, {-1, 3}};
   std::ranges::sort(tiles.cells);
   tiles.tissue_fraction = {0.5f, 1.0f, 0.0f, 0.25f};
+  tiles.artifacts = {{"blur", {0, 0.25f, 0, 1}}, {"pen", {0, 0, 0, 0}}};
   tiles.mask = {0, 1, 1, 0, 1, 0};
   tiles.mask_size = {3, 2};
   tiles.mask_mpp = 8;
@@ -47,6 +48,7 @@ TEST(TileStore, WhatIsWrittenIsRead) {
   EXPECT_EQ(read.slide_sha256, tiles.slide_sha256);
   EXPECT_EQ(read.cells, tiles.cells);
   EXPECT_EQ(read.tissue_fraction, tiles.tissue_fraction);
+  EXPECT_EQ(read.artifacts, tiles.artifacts);
   EXPECT_EQ(read.mask, tiles.mask);
   EXPECT_EQ(read.mask_size, tiles.mask_size);
   EXPECT_EQ(read.mask_mpp, 8);
@@ -57,6 +59,7 @@ TEST(TileStore, NoTilesIsAStoreToo) {
   TileSet tiles = example();
   tiles.cells.clear();
   tiles.tissue_fraction.clear();
+  tiles.artifacts.clear();
   write_tiles(folder / "tiles.h5", tiles);
   EXPECT_TRUE(read_tiles(folder / "tiles.h5").cells.empty());
 }
@@ -93,10 +96,14 @@ TEST(TileStore, TilesLieOnTheSlideAndItsSizeFollowsFromTheMpp) {
     const std::string message = problem([&](TileSet& tiles) {
       tiles.cells = {cell};
       tiles.tissue_fraction = {1};
+      tiles.artifacts.clear();
     });
     EXPECT_THAT(message, HasSubstr("outside the slide of 7142 x 3571")) << cell.column << " " << cell.row;
   }
   EXPECT_THAT(problem([](TileSet& tiles) { tiles.target_size.width = 7143; }), HasSubstr("target_size is 7143 x 3571"));
+  EXPECT_THAT(problem([](TileSet& tiles) { tiles.artifacts["pen"].pop_back(); }),
+              HasSubstr("3 shares of 'pen' for 4 cells"));
+  EXPECT_THAT(problem([](TileSet& tiles) { tiles.artifacts["pen"][1] = 1.5f; }), HasSubstr("'pen' is outside 0..1"));
   EXPECT_THAT(problem([](TileSet& tiles) { tiles.source_mpp = 0.5; }), HasSubstr("target_size"));
   EXPECT_THAT(problem([](TileSet& tiles) { tiles.slide_size.width = std::int64_t{1} << 40; }), HasSubstr("at most"));
 }

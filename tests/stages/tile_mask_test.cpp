@@ -36,8 +36,8 @@ void draw_tissue(Canvas& canvas, std::int64_t left, std::int64_t top, std::int64
   }
 }
 
-TissueMask mask_of(const Canvas& canvas, const TissueMaskOptions& options = {}) {
-  return find_tissue(canvas.rgb, {canvas.width, canvas.height}, kMpp, options);
+TissueMask mask_of(const Canvas& canvas, const TissueAreas& areas = {}) {
+  return find_tissue(canvas.rgb, {canvas.width, canvas.height}, kMpp, areas);
 }
 
 /// Share of a box that is tissue.
@@ -118,7 +118,7 @@ TEST(TissueMask, LeavesOutDustAndFillsSmallHolesAsAsked) {
   const TissueMask usual = mask_of(canvas);
   EXPECT_EQ(share(usual, 190, 150, 40, 40), 0);
   EXPECT_EQ(share(usual, 60, 60, 24, 24), 1);
-  const TissueMask everything = mask_of(canvas, {.min_area_mm2 = 0, .min_hole_mm2 = 0});
+  const TissueMask everything = mask_of(canvas, {.min_area_um2 = 0, .min_hole_um2 = 0});
   EXPECT_GT(share(everything, 201, 161, 10, 10), 0.9);
   EXPECT_LT(share(everything, 60, 60, 24, 24), 0.5);
 }

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 
 #include <cmath>
+#include <fstream>
 #include <set>
 #include <utility>
 
@@ -12,6 +13,7 @@
 #include "stage_fixture.h"
 #include "stages/tile/tile_config.h"
 #include "stages/tile/tile_grid.h"
+#include "stages/tile/tissue_config.h"
 
 namespace vtissue::stages {
 namespace {
@@ -222,25 +224,192 @@ TEST_F(TileStageTest, StopsWhenAsked) {
   EXPECT_FALSE(std::filesystem::exists(file("tiles.h5")));
 }
 
-TEST(TileOptions, EveryKeyChangesTheIdentity) {
-  pipeline::ConfigSchema schema;
-  schema.add(tile_config_keys());
-  const auto identity = [&](const char* assignment) {
-    pipeline::Config config = pipeline::Config::defaults(schema);
-    if (*assignment) config.set(assignment);
-    return TileStage(tile_options(config)).identity().dump();
+TEST_F(TileStageTest, KeepsWithinAnnotations) {
+  make_slide();
+  const auto write = [&](const std::string& name, const std::string& text) { std::ofstream(file(name)) << text; };
+  const auto area = [](int left, int top, int right, int bottom, const std::string& name) {
+    return fmt::format(
+        R"({{"type":"Feature","geometry":{{"type":"Polygon","coordinates":[[[{0},{1}],[{2},{1}],[{2},{3}],
+      [{0},{3}],[{0},{1}]]]}},"properties":{{"objectType":"annotation","classification":{{"name":"{4}"}}}}}})",
+        left, top, right, bottom, name);
   };
-  std::set<std::string> identities = {identity("")};
-  EXPECT_EQ(*identities.begin(), TileStage({}).identity().dump());
-  const char* assignments[] = {"tile.size_px=64",       "tile.mpp=0.5",         "tile.min_tissue=0.5",
-                               "tile.mask_mpp=4",       "tile.slide_mpp=0.25",  "tile.region=[0,0,10,10]",
-                               "tile.min_area_mm2=0.1", "tile.min_hole_mm2=0.1"};
-  for (const char* assignment : assignments) {
-    EXPECT_TRUE(identities.insert(identity(assignment)).second) << assignment;
+  // Half of the tissue at (800, 500) .. (2000, 1400), and a part of that taken out again.
+  write("a.geojson", "[" + area(0, 0, 1400, 2000, "Tumor") + "," + area(1000, 500, 1400, 1400, "Necrosis") + "]");
+  TileOptions options;
+  options.mpp = 2;
+  options.size_px = 32;
+  const auto run_within = [&](const std::string& output) {
+    return run(TileStage(options), {{"slide", file("slide.tif")}, {"annotations", file("a.geojson")}},
+               {{"tiles", file(output)}});
+  };
+  Outcome outcome = run_within("all.h5");
+  EXPECT_NEAR(outcome.reported["tissue_mm2"].get<double>(), 0.54, 0.03);
+  EXPECT_NEAR(outcome.reported["annotations"]["included_mm2"].get<double>(), 2.8, 0.02);
+  options.tissue.annotations = {.include = {"Tumor"}, .exclude = {"Necrosis"}};
+  outcome = run_within("parts.h5");
+  EXPECT_NEAR(outcome.reported["tissue_mm2"].get<double>(), 0.18, 0.03);
+  for (const TileCell cell : io::read_tiles(file("parts.h5")).cells) {
+    EXPECT_LT(cell.column * 32, 1010);  // half tiles of 32 level-0 pixels
   }
-  EXPECT_EQ(identities.size(), schema.keys().size() + 1);
-  EXPECT_THROW(identity("tile.region=[0,0,10]"), Error);
-  EXPECT_THROW(identity("tile.region=[0,0,0,10]"), Error);
+  options.tissue.annotations = {.exclude = {"Necrosis"}};
+  EXPECT_NEAR(run_within("rest.h5").reported["tissue_mm2"].get<double>(), 0.72, 0.04);
+
+  expect_error(options, ErrorCode::kUsage, AllOf(HasSubstr("there are no annotations"), HasSubstr("--annotations")));
+  EXPECT_THROW(TileStage(options).preflight({{"slide", file("slide.tif")}}), Error);
+  options.tissue.annotations = {};
+  write("a.geojson", "[" + area(2200, 100, 2900, 1900, "Tumor") + "]");
+  try {
+    run_within("none.h5");
+    FAIL() << "no error";
+  } catch (const Error& e) {
+    EXPECT_THAT(e.what(), AllOf(HasSubstr("a.geojson"), HasSubstr("none of the 1.1"), HasSubstr("tissue.preset none")));
+  }
+  options.tissue.preset.method = TissueMethod::kNone;
+  EXPECT_NEAR(run_within("as_is.h5").reported["tissue_mm2"].get<double>(), 0.7 * 1.8, 0.02);
+}
+
+TEST_F(TileStageTest, TakesTheTissueFromAMaskPicture) {
+  make_slide();
+  Canvas mask(300, 200, {0, 0, 0});
+  for (std::int64_t y = 0; y < 100; ++y) {
+    for (std::int64_t x = 0; x < 150; ++x) std::fill_n(mask.at(x, y), 3, std::uint8_t{1});
+  }
+  write_tiff(file("mask.tif"), mask, std::nullopt);
+  const Outcome outcome = run(TileStage({.mpp = 2}), {{"slide", file("slide.tif")}, {"tissue_mask", file("mask.tif")}},
+                              {{"tiles", file("a.h5")}});
+  EXPECT_NEAR(outcome.reported["tissue_mm2"].get<double>(), 1.5, 0.01);
+  try {
+    run(TileStage({.mpp = 2}), {{"slide", file("slide.tif")}, {"tissue_mask", file("none.tif")}},
+        {{"tiles", file("a.h5")}});
+    FAIL() << "no error";
+  } catch (const Error& e) {
+    EXPECT_THAT(e.what(), HasSubstr("none.tif: no such file"));
+  }
+}
+
+TEST_F(TileStageTest, ReportsArtifactsAndLeavesOutWhatIsAsked) {
+  make_slide();
+  Canvas canvas(3000, 2000, {238, 232, 238});
+  const std::string bytes = read_bytes(file("slide.tif"));
+  std::copy(bytes.end() - static_cast<std::ptrdiff_t>(canvas.rgb.size()), bytes.end(), canvas.rgb.begin());
+  for (std::int64_t y = 800; y < 1000; ++y) {  // green ink across the tissue
+    for (std::int64_t x = 500; x < 2500; ++x)
+      canvas.at(x, y)[0] = 25, canvas.at(x, y)[1] = 120, canvas.at(x, y)[2] = 60;
+  }
+  write_tiff(file("slide.tif"), canvas, 1.0);
+  TileOptions options;
+  options.mpp = 2;
+  options.size_px = 32;
+  const Outcome out = run_stage(options, "out.h5");
+  EXPECT_THAT(out.warnings, testing::ElementsAre(AllOf(HasSubstr("pen marks (green)"), HasSubstr("left out"))));
+  EXPECT_TRUE(out.reported["artifacts"]["pen"]["excluded"].get<bool>());
+  EXPECT_EQ(out.reported["artifacts"]["blur"]["of_tissue"], 0);
+  options.tissue.exclude.clear();
+  const Outcome kept = run_stage(options, "kept.h5");
+  EXPECT_THAT(kept.warnings, testing::ElementsAre(AllOf(HasSubstr("pen marks"), HasSubstr("kept (tissue.exclude"))));
+  EXPECT_GT(kept.reported["tissue_mm2"].get<double>(), out.reported["tissue_mm2"].get<double>() + 0.2);
+  const io::TileSet tiles = io::read_tiles(file("kept.h5"));
+  ASSERT_EQ(tiles.artifacts.size(), 3u);
+  for (std::size_t i = 0; i < tiles.cells.size(); ++i) {
+    const std::int64_t top = tiles.cells[i].row * 32, left = tiles.cells[i].column * 32;  // level-0 pixels
+    const float pen = tiles.artifacts.at("pen")[i];
+    if (top >= 800 && top + 64 <= 1000 && left >= 500 && left + 64 <= 2500) {
+      EXPECT_EQ(pen, 1);
+    }
+    if (top + 64 < 740 || top > 1060) {
+      EXPECT_EQ(pen, 0);
+    }
+  }
+  for (const TileCell cell : io::read_tiles(file("out.h5")).cells)
+    EXPECT_FALSE(cell.row * 32 >= 800 && cell.row * 32 <= 936);
+}
+
+TEST_F(TileStageTest, SaysWhenTheArtifactsAreAllThereIs) {
+  make_slide(1.0, false);
+  Canvas canvas(3000, 2000, {238, 232, 238});
+  for (std::int64_t y = 500; y < 1400; ++y) {
+    for (std::int64_t x = 800; x < 2000; ++x) {
+      const auto grain = static_cast<std::uint8_t>((x / 8 * 7 + y / 8 * 13) % 5 == 0 ? 0 : 90);
+      canvas.at(x, y)[0] = 20, canvas.at(x, y)[1] = static_cast<std::uint8_t>(110 + grain), canvas.at(x, y)[2] = 60;
+    }
+  }
+  write_tiff(file("slide.tif"), canvas, 1.0);
+  expect_error({.mpp = 2}, ErrorCode::kBadInput, AllOf(HasSubstr("tissue.exclude"), HasSubstr("pen")));
+}
+
+class TileConfigTest : public testing::Test {
+ protected:
+  TileConfigTest() {
+    schema_.add(tile_config_keys());
+    schema_.add(tissue_config_keys());
+  }
+  TileOptions options(std::initializer_list<const char*> assignments) const {
+    pipeline::Config config = pipeline::Config::defaults(schema_);
+    for (const char* assignment : assignments) config.set(assignment);
+    return tile_options(config);
+  }
+  pipeline::ConfigSchema schema_;
+};
+
+TEST_F(TileConfigTest, EveryKeyChangesTheIdentity) {
+  const auto identity = [&](std::initializer_list<const char*> assignments) {
+    return TileStage(options(assignments)).identity().dump();
+  };
+  std::set<std::string> identities = {identity({})};
+  EXPECT_EQ(*identities.begin(), TileStage({}).identity().dump());
+  const char* assignments[] = {"tile.size_px=64",
+                               "tile.mpp=0.5",
+                               "tile.min_tissue=0.5",
+                               "tile.slide_mpp=0.25",
+                               "tile.region=[0,0,10,10]",
+                               "tissue.preset=none",
+                               "tissue.mpp=4",
+                               "tissue.min_area_um2=1000",
+                               "tissue.min_hole_um2=1000",
+                               "tissue.exclude=[blur]",
+                               "tissue.include_classes=[Tumor]",
+                               "tissue.exclude_classes=[Tumor]",
+                               "tissue.annotations_origin=bounds"};
+  for (const char* assignment : assignments) {
+    EXPECT_TRUE(identities.insert(identity({assignment})).second) << assignment;
+  }
+  for (const char* assignment : {"tissue.sthresh=9", "tissue.mthresh=5", "tissue.close=3", "tissue.use_otsu=true",
+                                 "tissue.a_t=7", "tissue.a_h=7", "tissue.max_n_holes=1"}) {
+    EXPECT_TRUE(identities.insert(identity({"tissue.preset=clam", assignment})).second) << assignment;
+  }
+  // The two files are inputs, whose contents count.
+  EXPECT_EQ(identities.size(), schema_.keys().size() + 1 - 2);
+  EXPECT_THROW(identity({"tile.region=[0,0,10]"}), Error);
+  EXPECT_THROW(identity({"tile.region=[0,0,0,10]"}), Error);
+}
+
+TEST_F(TileConfigTest, SingleValuesReplaceThoseOfAPreset) {
+  const TissuePreset tcga = options({"tissue.preset=clam_tcga", "tissue.sthresh=20"}).tissue.preset;
+  EXPECT_EQ(tcga.method, TissueMethod::kClam);
+  EXPECT_EQ(tcga.clam, (ClamOptions{20, 7, 4, false, 16, 4, 8}));
+  EXPECT_EQ(options({"tissue.preset=hest"}).tissue.preset.areas.min_hole_um2, 320'000);
+  EXPECT_EQ(options({"tissue.preset=hest", "tissue.min_hole_um2=5"}).tissue.preset.areas.min_hole_um2, 5);
+  EXPECT_EQ(options({}).tissue.preset.areas.min_area_um2, 50'000);
+  EXPECT_EQ(options({"tissue.exclude=[blur, pen]"}).tissue.exclude, (std::vector{Artifact::kPen, Artifact::kBlur}));
+  EXPECT_TRUE(options({"tissue.exclude=[]"}).tissue.exclude.empty());
+}
+
+TEST_F(TileConfigTest, ValuesThatThePresetDoesNotHaveAreRefused) {
+  const auto refusal = [&](std::initializer_list<const char*> assignments) -> std::string {
+    try {
+      options(assignments);
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ErrorCode::kUsage);
+      return e.what();
+    }
+    return "no error";
+  };
+  EXPECT_THAT(refusal({"tissue.a_t=3"}),
+              AllOf(HasSubstr("tissue.a_t"), HasSubstr("preset default"), HasSubstr("clam")));
+  EXPECT_THAT(refusal({"tissue.preset=clam", "tissue.min_area_um2=3"}), HasSubstr("a_t, a_h"));
+  EXPECT_THAT(refusal({"tissue.preset=clam", "tissue.mthresh=8"}), HasSubstr("is odd"));
+  EXPECT_THAT(refusal({"tissue.preset=clan"}), HasSubstr("'clam'"));
+  EXPECT_THAT(refusal({"tissue.exclude=[pens]"}), HasSubstr("'pen'"));
 }
 
 }  // namespace
