@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "core/atomic_file.h"
+#include "core/error.h"
 #include "io/slide_reader.h"
 #include "io/tile_store.h"
 #include "stages/tile/tissue_geojson.h"

@@ -8,6 +8,7 @@
 #include "models/metrics.h"
 #include "stages/evaluate/nuclei.h"
 #include "stages/evaluate/stains.h"
+#include "stages/tile/otsu.h"
 
 namespace vtissue::stages {
 namespace {
@@ -19,28 +20,6 @@ constexpr double kElongationStep = 0.2;
 
 std::size_t bin(double position, std::size_t bins) {
   return static_cast<std::size_t>(std::clamp(position, 0.0, static_cast<double>(bins - 1)));
-}
-
-/// Otsu's threshold of densities of 0..2.
-double otsu(std::span<const std::int64_t> histogram, double width) {
-  double total = 0, sum = 0;
-  for (std::size_t i = 0; i < histogram.size(); ++i) {
-    total += static_cast<double>(histogram[i]);
-    sum += static_cast<double>(histogram[i]) * static_cast<double>(i);
-  }
-  double below = 0, below_sum = 0, largest = -1;
-  std::size_t threshold = 0;
-  for (std::size_t i = 0; i < histogram.size(); ++i) {
-    below += static_cast<double>(histogram[i]);
-    below_sum += static_cast<double>(histogram[i]) * static_cast<double>(i);
-    if (below == 0 || below == total) continue;
-    const double apart = below_sum / below - (sum - below_sum) / (total - below);
-    if (const double between = below * (total - below) * apart * apart; between > largest) {
-      largest = between;
-      threshold = i;
-    }
-  }
-  return static_cast<double>(threshold + 1) * width;
 }
 
 double mean(std::span<const float> values) {
@@ -101,7 +80,7 @@ TissueReader::TissueReader(double mpp, int side, std::span<const std::vector<std
       ++histogram[bin(density / kWidth, histogram.size())];
     }
   }
-  threshold_ = std::max(kLeastThreshold, otsu(histogram, kWidth));
+  threshold_ = std::max(kLeastThreshold, static_cast<double>(otsu_bin(histogram) + 1) * kWidth);
 }
 
 TileReadout TissueReader::read(std::span<const std::uint8_t> rgb) const {

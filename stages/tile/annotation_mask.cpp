@@ -4,9 +4,9 @@
 #include <limits>
 #include <map>
 
+#include "core/edit_distance.h"
 #include "core/error.h"
 #include "io/geojson.h"
-#include "pipeline/config_value.h"
 #include "stages/tile/polygon_fill.h"
 
 namespace vtissue::stages {
@@ -154,7 +154,7 @@ class AnnotationReader {
       std::string nearest;
       std::size_t least = std::numeric_limits<std::size_t>::max();
       for (const auto& [has, count] : classes_) {
-        const std::size_t distance = pipeline::edit_distance(name, shown_class(has));
+        const std::size_t distance = edit_distance(name, shown_class(has));
         if (distance < least) least = distance, nearest = shown_class(has);
       }
       throw Error(ErrorCode::kUsage, "{}: no annotation of class '{}' in {}; the nearest is '{}'. The file has {}", key,
