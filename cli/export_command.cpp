@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "cli/app.h"
+#include "cli/export_multiqc.h"
 #include "cli/export_tissue.h"
 #include "io/dzi_export.h"
 #include "pipeline/signals.h"
@@ -13,9 +14,10 @@
 namespace vtissue::cli {
 
 void add_export_command(CLI::App& app, Action& action) {
-  CLI::App* command = app.add_subcommand("export", "Write a slide or its tissue in another form");
+  CLI::App* command = app.add_subcommand("export", "Write a slide, its tissue or its figures in another form");
   command->require_subcommand(1);
   add_export_tissue(*command, action);
+  add_export_multiqc(*command, action);
   CLI::App* dzi = command->add_subcommand("dzi", "A Deep Zoom picture for web pages: NAME.dzi and NAME_files/");
   struct Arguments {
     std::filesystem::path slide, out;
