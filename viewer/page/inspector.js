@@ -47,7 +47,7 @@ export class Inspector {
     const corner = grid.cornerMm(tile);
     const [column, line] = [grid.cells[2 * tile], grid.cells[2 * tile + 1]];
     const sideUm = Math.round(grid.tileMm * 1000);
-    find("tile-place").textContent = `${placeText(corner[0] * 1000, corner[1] * 1000)}   ${sideUm} µm wide   cell ${column}, ${line}`;
+    find("tile-place").textContent = `${placeText(corner[0] * 1000, corner[1] * 1000)} · ${sideUm} µm wide · cell ${column}, ${line}`;
     for (const name of ["real", "virtual"]) {
       drawPatch(find(`patch-${name}`), run, name, corner, grid.tileMm, isCurrent);
     }

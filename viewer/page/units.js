@@ -23,7 +23,7 @@ export function grouped(value) {
   return Math.round(value).toString().replace(/\B(?=(\d{3})+(?!\d))/g, "\u2009");
 }
 
-export const placeText = (xUm, yUm) => `x ${grouped(xUm)} µm   y ${grouped(yUm)} µm`;
+export const placeText = (xUm, yUm) => `x ${grouped(xUm)} µm, y ${grouped(yUm)} µm`;
 
 export function magnificationText(magnification) {
   return `${magnification >= 9.95 ? Math.round(magnification) : Number(magnification.toPrecision(2))}×`;
