@@ -146,6 +146,9 @@ TEST_F(ViewerContent, FilesThatLeadOutsideAreRefused) {
 TEST_F(ViewerContent, AnotherRunsTilesAndDamagedStoresAreSaidAndLeftOut) {
   io::TileSet other = made_.tiles;
   other.target_mpp = 1.4;
+  other.target_size = {535, 464};
+  other.cells.resize(3);
+  other.tissue_fraction.resize(3);
   io::write_tiles(made_.folder / "tiles.h5", other);
   {
     Content content(options_);

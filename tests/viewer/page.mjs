@@ -96,6 +96,7 @@ try {
   await assertTogether("turned");
   await page.keyboard.press("Shift+]");
   await settled();
+  assert.equal(Math.round((await view()).rotation), 0);
 
   // Places keep their place when the way of showing changes, and the notice stays.
   const place = await view();

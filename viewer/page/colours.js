@@ -51,7 +51,7 @@ function walk(path, count = 256) {
 }
 
 const PATHS = {
-  dusk: ["Dusk", (t) => lab(mix(0.24, 0.93, t), 0.115 * Math.sin(Math.PI * (0.2 + 0.6 * t)) + 0.015, mix(296, 108, t))],
+  dusk: ["Dusk", (t) => lab(mix(0.24, 0.93, t), 0.098 * Math.sin(Math.PI * (0.22 + 0.56 * t)), mix(296, 108, t))],
   ember: ["Ember", (t) => lab(mix(0.2, 0.95, t), 0.17 * Math.sin(Math.PI * (0.1 + 0.75 * t)), mix(-10, 95, t))],
   ice: ["Ice", (t) => lab(mix(0.96, 0.32, t), 0.13 * Math.sin(Math.PI * (0.05 + 0.7 * t)), mix(215, 270, t))],
   difference: ["Difference", (t) => (t < 0.5 ? lab(mix(0.4, 0.93, 2 * t), mix(0.14, 0, 2 * t), 255) : lab(mix(0.93, 0.4, 2 * t - 1), mix(0, 0.14, 2 * t - 1), 45))],

@@ -255,8 +255,6 @@ class App {
       0: () => panes.home(),
       "[": () => panes.turn(-15),
       "]": () => panes.turn(15),
-      "{": () => panes.turn(0),
-      "}": () => panes.turn(0),
       "/": () => {
         this.togglePanel(true);
         this.layers.show("gene");
@@ -269,7 +267,8 @@ class App {
     };
     const isButton = event.target.closest("button") !== null;
     const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    if (key in MODE_KEYS) panes.setMode(MODE_KEYS[key]);
+    if (event.shiftKey && "[]{}".includes(key)) panes.turn(0);
+    else if (key in MODE_KEYS) panes.setMode(MODE_KEYS[key]);
     else if (key === " " && panes.mode === "blink" && !isButton) {
       panes.stopBlinking();
       panes.flip();
