@@ -25,11 +25,13 @@ build: deps
 demo: build
 	@tools/get-demo-slide.sh $(SLIDE)
 	@build/release/vtissue run configs/demo.yaml --slide $(SLIDE) --out $(OUT)
+	@echo "Look at it in a browser: build/release/vtissue view $(OUT)" >&2
 
 test: deps
 	@tools/build.sh dev
 	@tools/get-demo-slide.sh $(SLIDE) || echo "make test: no demo slide; the tests that need it are skipped" >&2
 	@tools/get-test-readers.sh || echo "make test: no second set of slide readers; the tests that need them are skipped" >&2
+	@tools/get-page-test-tools.sh > /dev/null || echo "make test: the tests of the viewer's page are skipped" >&2
 	@MKL_CBWR=$$(tools/mkl-mode.sh) VTISSUE_DEMO_SLIDE=$(SLIDE) ctest --test-dir build/dev --output-on-failure --parallel 2 $(CTEST_ARGS)
 
 format:

@@ -56,6 +56,7 @@ int run_app(int argc, char** argv) {
   add_train_command(app, action);
   add_inspect_command(app, action);
   add_export_command(app, action);
+  add_view_command(app, action);
   add_weights_command(app, action);
   add_doctor_command(app, action);
   add_config_reference_command(app, action);

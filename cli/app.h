@@ -30,6 +30,7 @@ void add_report_command(CLI::App& app, Action& action);
 void add_train_command(CLI::App& app, Action& action);
 void add_inspect_command(CLI::App& app, Action& action);
 void add_export_command(CLI::App& app, Action& action);
+void add_view_command(CLI::App& app, Action& action);
 void add_weights_command(CLI::App& app, Action& action);
 void add_doctor_command(CLI::App& app, Action& action);
 void add_config_reference_command(CLI::App& app, Action& action);

@@ -55,6 +55,9 @@ if(NOT VTISSUE_MODELS_ONLY)
   vtissue_need(PkgConfig::openslide libopenslide-dev)
   pkg_check_modules(vips QUIET IMPORTED_TARGET vips-cpp)
   vtissue_need(PkgConfig::vips libvips-dev)
+  # Of the viewer. Its flags say which optional parts Debian's library was built with.
+  pkg_check_modules(httplib QUIET IMPORTED_TARGET cpp-httplib)
+  vtissue_need(PkgConfig::httplib libcpp-httplib-dev)
 endif()
 
 if(VTISSUE_TESTS)

@@ -18,13 +18,15 @@ forbid() {
 forbid '\btorch::randn|\bat::randn|\btorch::rand\(|\bat::rand\(|manual_seed' 'models/noise.h (Philox)' \
   'models/*.cpp' 'models/*.h' 'stages' ':!models/training'
 forbid 'std::c(out|err)\b|\bprintf\(' 'spdlog, or a result on stdout from cli/' \
-  'core' 'io' 'models' 'pipeline' 'stages' ':!models/training/train_main.cpp'
-forbid '\b(exit|abort|quick_exit)\(' 'throw Error' 'core' 'io' 'models' 'pipeline' 'stages' ':!pipeline/signals.cpp' ':!models/training/train_main.cpp'
+  'core' 'io' 'models' 'pipeline' 'stages' 'viewer' ':!models/training/train_main.cpp'
+forbid '\b(exit|abort|quick_exit)\(' 'throw Error' 'core' 'io' 'models' 'pipeline' 'stages' 'viewer' ':!pipeline/signals.cpp' ':!models/training/train_main.cpp'
 forbid 'models/torch\.h|torch/torch\.h|ATen/ATen\.h|<torch/' 'a forward declaration of at::Tensor, or a source under models/' \
   'core' 'io' 'pipeline' 'stages' 'cli' 'models/*engines.h' 'models/state_dict.h'
 forbid '<torch/torch\.h>' 'models/torch.h, and the header of what it lacks' '*.cpp' '*.h'
 forbid '\bstrtod\(|\batof\(|\bstod\(' 'std::from_chars (no locale)' '*.cpp' '*.h' ':!tests'
-forbid '"(stages|cli)/' 'nothing above: includes point one way' 'core' 'io' 'models' 'pipeline'
+forbid '"(stages|cli)/' 'nothing above: includes point one way' 'core' 'io' 'models' 'pipeline' 'viewer'
+forbid '"(models|pipeline)/' 'nothing beside: viewer/ knows core/ and io/ alone' 'viewer'
+forbid '"viewer/' 'nothing above: includes point one way' 'core' 'io' 'models' 'pipeline' 'stages'
 forbid '"(io|pipeline)/' 'nothing beside or above: models/ knows core/ alone' 'models'
 forbid '"(models|pipeline)/' 'nothing beside or above: io/ knows core/ alone' 'io'
 forbid '"(io|models)/' 'nothing beside: pipeline/ knows core/ alone' 'pipeline'

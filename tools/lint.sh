@@ -15,7 +15,7 @@ if command -v clang-tidy > /dev/null; then
   if [ $# -gt 0 ]; then
     files=$(git diff --name-only --diff-filter=d "$1" -- '*.cpp' ':!tests' ':!benchmarks')
   else
-    files=$(git ls-files 'core/*.cpp' 'io/*.cpp' 'pipeline/*.cpp' 'stages/*.cpp' 'cli/*.cpp')
+    files=$(git ls-files 'core/*.cpp' 'io/*.cpp' 'pipeline/*.cpp' 'stages/*.cpp' 'viewer/*.cpp' 'cli/*.cpp')
   fi
   # The commands are GCC's; clang need not know all its warnings.
   echo "$files" | xargs -r -d '\n' -n 1 -P "$(nproc)" clang-tidy -p build/lint --quiet \
