@@ -25,7 +25,7 @@ TEST(Documentation, EverySubcommandHasHelpAndTheStagesHaveAPage) {
     EXPECT_THAT(readme, HasSubstr("docs/stages/" + stage + ".md"));
     EXPECT_THAT(read_text("docs/stages/" + stage + ".md"), HasSubstr("vtissue " + stage));
   }
-  for (const std::string command : {"run", "plan", "train", "inspect", "doctor"}) {
+  for (const std::string command : {"run", "plan", "train", "inspect", "doctor", "view"}) {
     EXPECT_EQ(run_program({command, "--help"}).exit_code, 0) << command;
   }
 }
