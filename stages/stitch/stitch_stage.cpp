@@ -111,6 +111,7 @@ io::PyramidOptions StitchStage::pyramid_options(const io::TileSet& tiles, const 
   if (latents.made_by.contains("conditions")) configuration.update(latents.made_by["conditions"]);
   if (latents.made_by.contains("settings")) configuration["synthesize"] = latents.made_by["settings"];
   if (latents.made_by.contains("models")) provenance["models"].update(latents.made_by["models"]);
+  if (latents.made_by.contains("perturbation")) provenance["perturbation"] = latents.made_by["perturbation"];
   if (!expression.empty()) provenance.merge_patch(expression);
   provenance["synthetic"] = true;
   provenance["seed"] = seed;
