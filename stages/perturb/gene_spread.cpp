@@ -8,7 +8,7 @@
 namespace vtissue::stages {
 namespace {
 
-constexpr std::size_t kBlock = 1024;
+constexpr std::size_t kSpreadBlock = 1024;
 constexpr std::size_t kNamed = 5;  // nearest names in a message
 
 [[noreturn]] void throw_unknown_gene(const std::string& gene, std::span<const std::string> table_genes,
@@ -29,8 +29,8 @@ GeneSpreads gene_spreads(const io::H5adRows& table, const ExpressionRows& rows) 
   const std::size_t genes = table.table().x.genes.size();
   std::vector<double> sum(genes), squares(genes);
   GeneSpreads result;
-  for (std::size_t first = 0; first < table.rows(); first += kBlock) {
-    const io::ExpressionMatrix x = table.read(first, std::min(kBlock, table.rows() - first));
+  for (std::size_t first = 0; first < table.rows(); first += kSpreadBlock) {
+    const io::ExpressionMatrix x = table.read(first, std::min(kSpreadBlock, table.rows() - first));
     for (std::size_t row = 0; row < x.rows; ++row) {
       if (rows.valid[first + row] == 0) continue;
       ++result.tiles;
