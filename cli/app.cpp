@@ -46,6 +46,7 @@ int run_app(int argc, char** argv) {
   add_run_command(app, action);
   add_plan_command(app, action);
   add_perturb_command(app, action);
+  add_draws_command(app, action);
   add_tile_command(app, action);
   add_embed_command(app, action);
   add_express_command(app, action);

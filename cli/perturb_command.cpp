@@ -1,5 +1,4 @@
 #include <CLI/CLI.hpp>
-#include <chrono>
 #include <iostream>
 #include <memory>
 
@@ -8,7 +7,6 @@
 #include "cli/perturb_line.h"
 #include "cli/session.h"
 #include "core/error.h"
-#include "pipeline/run_record.h"
 
 namespace vtissue::cli {
 namespace fs = std::filesystem;
@@ -56,21 +54,7 @@ int perturb(const PerturbArguments& arguments) {
   require_same_synthesis(base, engines);
   std::vector<fs::path> results;
   const pipeline::Graph graph = make_perturb_line(base, request, engines, results);
-  const auto folders = pipeline::folders_for_run(
-      request.out, arguments.common.work.empty() ? std::nullopt : std::optional(arguments.common.work));
-  const fs::path record_file = request.out / output_names::kRun;
-  const auto started = std::chrono::system_clock::now();
-  session.run(graph, folders, record_file, [&](const pipeline::Executor& executor, const Error* error) {
-    pipeline::RunInfo info;
-    info.software_version = std::string(version());
-    info.configuration = base.config.resolved();
-    info.numerics = engines.numerics_class();
-    info.error = error != nullptr ? error->what() : "";
-    info.interrupted = error != nullptr && error->code() == ErrorCode::kInterrupted;
-    info.started = started;
-    info.ended = std::chrono::system_clock::now();
-    pipeline::write_run_record(record_file, info, executor);
-  });
+  run_on_base(session, base, engines, graph, request.out);
   if (arguments.common.dry_run) return 0;
   for (const fs::path& path : results) std::cout << path.string() << '\n';
   return 0;
@@ -80,31 +64,41 @@ int perturb(const PerturbArguments& arguments) {
 
 void add_perturb_command(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand(
-      "perturb", "What a finished run would look like with other expression: same noise, a changed region, what differs");
+      "perturb",
+      "What a finished run would look like with other expression: same noise, a changed region, what differs");
   const auto arguments = std::make_shared<PerturbArguments>();
-  command->add_option("run", arguments->run, "output folder of a finished vtissue run; nothing in it is changed")->required();
-  command->add_option("--genes", arguments->genes,
-                      "changes: MITF=-2sd (standard deviations over the slide's tiles), CD8A=+1.5 (log1p of counts per "
-                      "10,000), CD8A=+20cp10k, MITF=x0.5 (times the counts), MITF=0 (the value itself); several with commas")
+  command->add_option("run", arguments->run, "output folder of a finished vtissue run; nothing in it is changed")
+      ->required();
+  command
+      ->add_option(
+          "--genes", arguments->genes,
+          "changes: MITF=-2sd (standard deviations over the slide's tiles), CD8A=+1.5 (log1p of counts per "
+          "10,000), CD8A=+20cp10k, MITF=x0.5 (times the counts), MITF=0 (the value itself); several with commas")
       ->type_name("CHANGES");
   command->add_option("--sweep", arguments->sweep, "a strip of pictures over values of one gene: MITF=-3sd..+3sd:7")
       ->type_name("RANGE");
-  command->add_option("--region", arguments->region,
-                      "only here: a GeoJSON file of polygons, or x,y,width,height, in level-0 pixels; by default all of the slide")
+  command
+      ->add_option(
+          "--region", arguments->region,
+          "only here: a GeoJSON file of polygons, or x,y,width,height, in level-0 pixels; by default all of the slide")
       ->type_name("FILE|BOX");
   command->add_option("--region-of", arguments->region_of, "the picture whose level-0 pixels the region is given in")
       ->check(CLI::IsMember({"slide", "virtual"}))
       ->capture_default_str();
-  command->add_option("--tile", arguments->tiles, "only this tile: column,row in half tiles; may be repeated")->type_name("C,R");
+  command->add_option("--tile", arguments->tiles, "only this tile: column,row in half tiles; may be repeated")
+      ->type_name("C,R");
   command->add_option("--out", arguments->out, "output folder; by default <run>/perturb/<the changes>");
-  command->add_option("--controls", arguments->controls,
-                      "also so many sets of random genes, matched by mean expression and dispersion")
+  command
+      ->add_option("--controls", arguments->controls,
+                   "also so many sets of random genes, matched by mean expression and dispersion")
       ->check(CLI::Range(0, 999))
       ->capture_default_str();
   command->add_option("--housekeeping", arguments->housekeeping, "also so many sets of housekeeping genes")
       ->check(CLI::Range(0, 999))
       ->capture_default_str();
-  command->add_option("--seeds", arguments->seeds, "seeds of the noise over which the change and its controls are averaged")
+  command
+      ->add_option("--seeds", arguments->seeds,
+                   "seeds of the noise over which the change and its controls are averaged")
       ->check(CLI::Range(1, 99))
       ->capture_default_str();
   arguments->common.add_to(*command, true);
