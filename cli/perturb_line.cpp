@@ -42,9 +42,10 @@ class PerturbLine {
     const Redrawn drawn = add_variant(request_.changes, run_.seed, "", out, true);
     Source latents = drawn.latents;
     if (!request_.whole_slide()) {
-      const NodeId patch = graph_.add({.stage = std::make_shared<stages::PatchStage>(),
-                                       .inputs = {{"latents", run_.file(output_names::kLatents)}, {"changed", drawn.latents}},
-                                       .outputs = {{"patched", out / output_names::kLatents}}});
+      const NodeId patch =
+          graph_.add({.stage = std::make_shared<stages::PatchStage>(),
+                      .inputs = {{"latents", run_.file(output_names::kLatents)}, {"changed", drawn.latents}},
+                      .outputs = {{"patched", out / output_names::kLatents}}});
       latents = OutputRef{patch, "patched"};
     }
     const NodeId stitch = graph_.add({.stage = make_stitch_stage(run_.config, engines_),
@@ -72,7 +73,8 @@ class PerturbLine {
   }
 
   void add_sweep(std::vector<fs::path>& results) {
-    stages::SweepOptions options{.region = request_.region, .glass = glass(), .numerics_class = engines_.numerics_class()};
+    stages::SweepOptions options{
+        .region = request_.region, .glass = glass(), .numerics_class = engines_.numerics_class()};
     std::map<std::string, Source, std::less<>> inputs = {{"tiles", run_.file(output_names::kTiles)}};
     for (std::size_t k = 0; k < request_.sweep.size(); ++k) {
       const std::string tag = fmt::format("{:02}", k);
@@ -136,10 +138,11 @@ class PerturbLine {
                                   .write_expression = whole,
                                   .chunk_tiles = run_.config.get<int>("encode.chunk_tiles"),
                                   .numerics_class = engines_.numerics_class()};
-    pipeline::Node node{.stage = std::make_shared<stages::ChangeStage>(options, engines_.gene_encoder()),
-                        .inputs = {{"expression", run_.file(output_names::kExpression)}, {"tiles", run_.file(output_names::kTiles)}},
-                        .outputs = {{"genes", out / "changed_genes.h5"}},
-                        .name = tag.empty() ? "change" : "change-" + tag};
+    pipeline::Node node{
+        .stage = std::make_shared<stages::ChangeStage>(options, engines_.gene_encoder()),
+        .inputs = {{"expression", run_.file(output_names::kExpression)}, {"tiles", run_.file(output_names::kTiles)}},
+        .outputs = {{"genes", out / "changed_genes.h5"}},
+        .name = tag.empty() ? "change" : "change-" + tag};
     if (whole) node.outputs["expression"] = out / output_names::kExpression;
     if (!request_.region_file.empty()) node.inputs["region"] = request_.region_file;
     return graph_.add(std::move(node));
@@ -176,7 +179,8 @@ class PerturbLine {
     stages::bind_changes(request_.changes, genes, read, nullptr);
     std::vector<stages::ControlGene> result;
     for (std::size_t g = 0; g < genes.size(); ++g) {
-      const bool target = std::ranges::any_of(request_.changes, [&](const GeneChange& c) { return c.gene == genes[g]; });
+      const bool target =
+          std::ranges::any_of(request_.changes, [&](const GeneChange& c) { return c.gene == genes[g]; });
       const bool repeats = std::ranges::find(result, genes[g], &stages::ControlGene::name) != result.end();
       if (!repeats && (target || std::ranges::find(read, genes[g]) != read.end())) {
         result.push_back({genes[g], spreads.genes[g]});
@@ -197,11 +201,14 @@ class PerturbLine {
     for (std::size_t k = 0; k < options.seeds.size(); ++k) {
       inputs[stages::ControlsStage::base_port(k)] = base_of(options.seeds[k]);
     }
-    const auto add = [&](Kind kind, const std::vector<GeneChange>& changes, std::size_t set, std::size_t seed, Source latents) {
+    const auto add = [&](Kind kind, const std::vector<GeneChange>& changes, std::size_t set, std::size_t seed,
+                         Source latents) {
       inputs[stages::ControlsStage::variant_port(options.variants.size())] = std::move(latents);
       options.variants.push_back({kind, stages::to_text(changes), set, seed});
     };
-    const auto seed_folder = [](const fs::path& out, std::uint64_t seed) { return out / fmt::format("redrawn-seed-{}", seed); };
+    const auto seed_folder = [](const fs::path& out, std::uint64_t seed) {
+      return out / fmt::format("redrawn-seed-{}", seed);
+    };
     for (std::size_t k = 0; k < options.seeds.size(); ++k) {
       const std::uint64_t seed = options.seeds[k];
       add(Kind::kTarget, request_.changes, 0, k,
@@ -222,13 +229,16 @@ class PerturbLine {
     };
     const std::vector<stages::ControlGene> genes = control_genes();
     if (request_.controls > 0) {
-      add_sets(Kind::kRandom, "random", stages::matched_random_sets(request_.changes, genes, request_.controls, run_.seed));
+      add_sets(Kind::kRandom, "random",
+               stages::matched_random_sets(request_.changes, genes, request_.controls, run_.seed));
     }
     if (request_.housekeeping > 0) {
       const auto sets = stages::housekeeping_sets(request_.changes, genes, request_.housekeeping, run_.seed);
       if (sets.empty()) {
-        throw Error(ErrorCode::kUsage, "--housekeeping: the gene encoder reads too few housekeeping genes that vary on this slide; they are {}",
-                    stages::housekeeping_source());
+        throw Error(
+            ErrorCode::kUsage,
+            "--housekeeping: the gene encoder reads too few housekeeping genes that vary on this slide; they are {}",
+            stages::housekeeping_source());
       }
       add_sets(Kind::kHousekeeping, "housekeeping", sets);
     }
@@ -248,9 +258,9 @@ class PerturbLine {
 
 std::string perturbation_name(const PerturbRequest& request) {
   constexpr std::size_t kLongestName = 80;
-  std::string text = request.sweep.empty()
-                         ? stages::to_text(request.changes)
-                         : "sweep-" + stages::to_text(request.sweep.front()) + "-" + std::to_string(request.sweep.size());
+  std::string text = request.sweep.empty() ? stages::to_text(request.changes)
+                                           : "sweep-" + stages::to_text(request.sweep.front()) + "-" +
+                                                 std::to_string(request.sweep.size());
   std::erase(text, '=');
   for (char& c : text) {
     if (std::isalnum(static_cast<unsigned char>(c)) == 0 && c != '-' && c != '+' && c != '.') c = '_';

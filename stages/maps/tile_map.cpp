@@ -60,9 +60,9 @@ io::RgbImage draw_tile_map(const io::TileSet& tiles, std::span<const std::option
   io::TextStyle notice = style;
   notice.color = {122, 47, 99};
   const std::int64_t line = io::text_size("Hg", style).height + 8;
-  const std::int64_t width =
-      std::max({map.width, io::text_size(text.title, style).width, io::text_size(kSyntheticNotice, style).width, kNarrowestPage}) +
-      2 * kMapMargin;
+  const std::int64_t width = std::max({map.width, io::text_size(text.title, style).width,
+                                       io::text_size(kSyntheticNotice, style).width, kNarrowestPage}) +
+                             2 * kMapMargin;
   io::RgbImage page{{width, map.height + 4 * line + 2 * kMapMargin}, {}};
   page.rgb.assign(static_cast<std::size_t>(page.size.area()) * 3, 255);
   io::draw_text(page, {kMapMargin, kMapMargin}, text.title, style);
@@ -71,7 +71,8 @@ io::RgbImage draw_tile_map(const io::TileSet& tiles, std::span<const std::option
   for (std::size_t i = 0; i < values.size(); ++i) {
     const TileCell cell = tiles.cells[i];
     const io::Rgb colour = values[i] ? heat_colour((*values[i] - text.low) / range) : io::Rgb{212, 212, 214};
-    fill_rectangle(page, kMapMargin + (cell.column - left) * px, map_top + (cell.row - top) * px, 2 * px, 2 * px, colour);
+    fill_rectangle(page, kMapMargin + (cell.column - left) * px, map_top + (cell.row - top) * px, 2 * px, 2 * px,
+                   colour);
   }
   const std::int64_t legend_top = map_top + map.height + 8;
   const std::string low = fmt::format("{:.3g}", text.low), high = fmt::format("{:.3g} {}", text.high, text.unit);

@@ -38,8 +38,8 @@ ChangePlan plan_change(const pipeline::Bindings& inputs, const io::H5adRows& tab
   const io::TileSet tiles = io::read_tiles(inputs.at("tiles"));
   ChangePlan plan{.rows = expression_rows(path, table)};
   if (plan.rows.cells != tiles.cells) {
-    throw Error(ErrorCode::kBadInput, "{}: its rows are not the tiles of {}; both must come from one run", path.string(),
-                inputs.at("tiles").string());
+    throw Error(ErrorCode::kBadInput, "{}: its rows are not the tiles of {}; both must come from one run",
+                path.string(), inputs.at("tiles").string());
   }
   const std::vector<std::size_t> chosen = region_tiles(tiles, region, region_file(inputs));
   plan.in_region = chosen.size();
@@ -80,8 +80,8 @@ struct ChangedChunk {
 };
 
 /// The table with the changed rows.
-void write_changed(const fs::path& path, const io::H5adRows& table, const ChangePlan& plan,
-                             const BoundChanges& bound, const nlohmann::json& perturbation, pipeline::RunContext& ctx) {
+void write_changed(const fs::path& path, const io::H5adRows& table, const ChangePlan& plan, const BoundChanges& bound,
+                   const nlohmann::json& perturbation, pipeline::RunContext& ctx) {
   constexpr std::size_t kBlock = 512;
   const std::size_t genes = table.table().x.genes.size();
   std::vector<AppliedChange> changes = bound.changes;

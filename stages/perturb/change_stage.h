@@ -15,10 +15,10 @@ namespace vtissue::stages {
 struct ChangeOptions {
   std::vector<GeneChange> changes;
   RegionOptions region;
-  bool tokens = false;          ///< also the gene tokens: for a denoiser with gene_vectors() > 1
-  bool write_expression = true; ///< also the whole table
-  int chunk_tiles = 64;         ///< tiles committed at once; rounded up to whole micro-batches
-  std::string numerics_class;   ///< Device::numerics_class()
+  bool tokens = false;           ///< also the gene tokens: for a denoiser with gene_vectors() > 1
+  bool write_expression = true;  ///< also the whole table
+  int chunk_tiles = 64;          ///< tiles committed at once; rounded up to whole micro-batches
+  std::string numerics_class;    ///< Device::numerics_class()
 };
 
 /// expression, tiles, region (optional, GeoJSON) → genes: embeddings of the changed tiles alone, sets "cls" and perhaps

@@ -23,8 +23,8 @@ ChangedConditions::ChangedConditions(const std::filesystem::path& features, cons
   }
   for (const TileCell cell : changed_.cells()) {
     if (std::ranges::binary_search(cells(), cell)) continue;
-    throw Error(ErrorCode::kBadInput, "{}: tile ({}, {}) is none of those of {}", changed.string(), cell.column, cell.row,
-                genes.string());
+    throw Error(ErrorCode::kBadInput, "{}: tile ({}, {}) is none of those of {}", changed.string(), cell.column,
+                cell.row, genes.string());
   }
 }
 

@@ -20,11 +20,11 @@ constexpr std::size_t kNearestHousekeeping = 12;
 
 // The ten reference genes of geNorm and the eleven of Eisenberg and Levanon, under present and former symbols.
 constexpr std::array<std::string_view, 24> kHousekeepingGenes{
-    "ACTB",   "B2M",     "GAPDH", "HMBS",  "HPRT1", "RPL13A", "SDHA",  "TBP",    "UBC", "YWHAZ", "C1orf43", "CHMP2A",
-    "EMC7",   "GPI",     "PSMB2", "PSMB4", "RAB7A", "REEP5",  "SNRPD3", "VCP",   "VPS29", "EEF1A1", "PPIA", "TUBB"};
+    "ACTB", "B2M", "GAPDH", "HMBS",  "HPRT1", "RPL13A", "SDHA",   "TBP", "UBC",   "YWHAZ",  "C1orf43", "CHMP2A",
+    "EMC7", "GPI", "PSMB2", "PSMB4", "RAB7A", "REEP5",  "SNRPD3", "VCP", "VPS29", "EEF1A1", "PPIA",    "TUBB"};
 // Families whose members every cell needs at all times: ribosome, respiratory chain, proteasome, splicing, translation.
-constexpr std::array<std::string_view, 14> kHousekeepingFamilies{"RPL",   "RPS",  "NDUF", "COX4", "COX5", "COX6", "COX7",
-                                                                 "ATP5",  "UQCR", "PSMA", "PSMB", "SNRP", "EIF3", "HNRNP"};
+constexpr std::array<std::string_view, 14> kHousekeepingFamilies{
+    "RPL", "RPS", "NDUF", "COX4", "COX5", "COX6", "COX7", "ATP5", "UQCR", "PSMA", "PSMB", "SNRP", "EIF3", "HNRNP"};
 
 /// Numbers 0 .. bins - 1 by rank of the values: as many in each as can be.
 std::vector<std::size_t> rank_bins(std::span<const double> values, std::size_t bins) {
@@ -36,7 +36,8 @@ std::vector<std::size_t> rank_bins(std::span<const double> values, std::size_t b
 }
 
 /// A number below `bound` from Philox: a function of the arguments alone.
-std::size_t drawn_below(std::size_t bound, std::uint64_t seed, std::uint32_t set, std::uint32_t place, std::uint32_t attempt) {
+std::size_t drawn_below(std::size_t bound, std::uint64_t seed, std::uint32_t set, std::uint32_t place,
+                        std::uint32_t attempt) {
   constexpr std::uint32_t kControlDraw = 0x6374726c;
   const auto words = models::philox4x32_10({set, place, kControlDraw, attempt},
                                            {static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32)});
@@ -48,7 +49,8 @@ GeneChange for_other_gene(const GeneChange& change, const GeneSpread& own, const
   GeneChange result = change;
   result.gene = other.name;
   if (change.kind == GeneChange::Kind::kSetLog || change.kind == GeneChange::Kind::kSetCounts) {
-    const double to = change.kind == GeneChange::Kind::kSetLog ? change.amount : std::log1p(std::max(0.0, change.amount));
+    const double to =
+        change.kind == GeneChange::Kind::kSetLog ? change.amount : std::log1p(std::max(0.0, change.amount));
     result.kind = GeneChange::Kind::kLog;
     result.amount = to - own.mean;
   }
@@ -57,7 +59,8 @@ GeneChange for_other_gene(const GeneChange& change, const GeneSpread& own, const
 
 const GeneSpread& spread_of(std::span<const ControlGene> genes, const std::string& name) {
   const auto found = std::ranges::find(genes, name, &ControlGene::name);
-  if (found == genes.end()) throw Error(ErrorCode::kUsage, "gene {} is none of those that controls can be matched with", name);
+  if (found == genes.end())
+    throw Error(ErrorCode::kUsage, "gene {} is none of those that controls can be matched with", name);
   return found->spread;
 }
 
@@ -93,7 +96,8 @@ bool is_target(std::span<const GeneChange> target, const std::string& name) {
 }  // namespace
 
 std::string_view housekeeping_source() {
-  return "the ten reference genes of geNorm (Vandesompele and others, Genome Biology 2002), the eleven of Eisenberg and "
+  return "the ten reference genes of geNorm (Vandesompele and others, Genome Biology 2002), the eleven of Eisenberg "
+         "and "
          "Levanon (Trends in Genetics 2013), and the families of ribosome, respiratory chain, proteasome, splicing and "
          "translation initiation (RPL, RPS, NDUF, COX4 to COX7, ATP5, UQCR, PSMA, PSMB, SNRP, EIF3, HNRNP)";
 }
@@ -136,7 +140,7 @@ std::vector<std::vector<GeneChange>> matched_random_sets(std::span<const GeneCha
       same_mean.push_back(g);
       if (dispersion_bin[g] == dispersion_bin[at]) near.push_back(g);
     }
-    candidates.push_back(near.size() >= kFewestCandidates         ? near
+    candidates.push_back(near.size() >= kFewestCandidates        ? near
                          : same_mean.size() >= kFewestCandidates ? same_mean
                                                                  : any);
     if (candidates.back().empty()) {

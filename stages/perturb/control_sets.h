@@ -22,24 +22,24 @@ struct ControlGene {
   GeneSpread spread;
 };
 
-/// Sets of changes that are like `target` but of other genes: each gene is replaced by one drawn from the genes whose mean
-/// lies in the same tenth of all genes' and, as far as there are some, whose dispersion (variance by mean) in the same
-/// third of those; the amount stays, for set values the step from the mean is kept. No gene twice in a set, none of the
-/// target's. Depends on the arguments alone. Fewer than `count` sets if there are not so many different ones; Error
-/// kUsage if there is none.
+/// Sets of changes that are like `target` but of other genes: each gene is replaced by one drawn from the genes whose
+/// mean lies in the same tenth of all genes' and, as far as there are some, whose dispersion (variance by mean) in the
+/// same third of those; the amount stays, for set values the step from the mean is kept. No gene twice in a set, none
+/// of the target's. Depends on the arguments alone. Fewer than `count` sets if there are not so many different ones;
+/// Error kUsage if there is none.
 std::vector<std::vector<GeneChange>> matched_random_sets(std::span<const GeneChange> target,
                                                          std::span<const ControlGene> genes, std::size_t count,
                                                          std::uint64_t seed);
 
-/// The same with housekeeping genes in place of each, nearest in mean first, each set with others. May be empty: too few
-/// of them among `genes`.
+/// The same with housekeeping genes in place of each, nearest in mean first, each set with others. May be empty: too
+/// few of them among `genes`.
 std::vector<std::vector<GeneChange>> housekeeping_sets(std::span<const GeneChange> target,
                                                        std::span<const ControlGene> genes, std::size_t count,
                                                        std::uint64_t seed);
 
 /// How an effect lies among those of controls.
 struct NullComparison {
-  std::size_t n = 0;      ///< controls
+  std::size_t n = 0;  ///< controls
   double effect = 0;
   double null_mean = 0;
   double null_deviation = 0;  ///< denominator n - 1; 0 for fewer than 2

@@ -31,8 +31,8 @@ struct ControlsOptions {
   std::string numerics_class;  ///< Device::numerics_class()
 };
 
-/// tiles, region (optional), base_00 … (a store of latents a seed), variant_000 … → controls.json and a page of HTML: the
-/// effect of a change in the region's tiles (mean absolute difference of the pixels; mean of 1 - cosine of the
+/// tiles, region (optional), base_00 … (a store of latents a seed), variant_000 … → controls.json and a page of HTML:
+/// the effect of a change in the region's tiles (mean absolute difference of the pixels; mean of 1 - cosine of the
 /// embeddings) beside those of the controls: effect size, empirical p, number of controls. Effects of one set are means
 /// over the seeds.
 class ControlsStage : public pipeline::Stage {

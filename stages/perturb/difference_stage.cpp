@@ -31,11 +31,11 @@ constexpr std::size_t kFigures = 5;  // of a tile: magnitude, three shifts, embe
 /// A square of the slide on its way: both slides' pixels with a tile's width around them, so that every tile that meets
 /// the square is whole.
 struct DifferenceBlock {
-  Box<TargetPx> box;                    ///< of the pixels
+  Box<TargetPx> box;  ///< of the pixels
   std::vector<std::uint8_t> before, after;
-  std::vector<std::size_t> tiles;       ///< that meet the block
-  std::vector<TileDifference> found;    ///< of those
-  std::vector<float> distances;         ///< of those: 1 - cosine of the embeddings; NaN where not asked for
+  std::vector<std::size_t> tiles;     ///< that meet the block
+  std::vector<TileDifference> found;  ///< of those
+  std::vector<float> distances;       ///< of those: 1 - cosine of the embeddings; NaN where not asked for
 };
 
 std::shared_ptr<io::SlideReader> open_pyramid(const std::filesystem::path& path, const io::TileSet& tiles) {
@@ -105,7 +105,8 @@ struct TileRow {
 
 std::string table_text(const io::TileSet& tiles, const std::vector<TileRow>& rows) {
   std::string text =
-      "rank\tcell_column\tcell_row\tx_slide_px\ty_slide_px\tmean_absolute_difference\tred\tgreen\tblue\tembedding_distance\n";
+      "rank\tcell_column\tcell_row\tx_slide_px\ty_slide_px\tmean_absolute_difference\tred\tgreen\tblue\tembedding_"
+      "distance\n";
   const double scale = tiles.target_mpp / tiles.source_mpp;
   std::size_t rank = 0;
   for (const TileRow& row : rows) {
@@ -230,8 +231,9 @@ void DifferenceStage::run(const pipeline::Bindings& inputs, const pipeline::Bind
               // The tissue stays readable under the colour.
               rgb[to + c] = clamp_byte(block.found[i].changed() ? 0.45 * grey + 0.55 * tint[c] : 0.75 * grey + 58);
             } else {
-              rgb[to + c] = clamp_byte(150 + 0.3 * (grey - 150) +
-                                       options_.gain * (double(block.after[from + c]) - double(block.before[from + c])));
+              rgb[to + c] =
+                  clamp_byte(150 + 0.3 * (grey - 150) +
+                             options_.gain * (double(block.after[from + c]) - double(block.before[from + c])));
             }
           }
         }
@@ -245,7 +247,8 @@ void DifferenceStage::run(const pipeline::Bindings& inputs, const pipeline::Bind
       [&](std::uint64_t id) {
         DifferenceBlock block;
         const Point<TargetPx> origin = plan.origin(id);
-        block.box = {{origin.x - tile_px, origin.y - tile_px}, {kDifferencePx + 2 * tile_px, kDifferencePx + 2 * tile_px}};
+        block.box = {{origin.x - tile_px, origin.y - tile_px},
+                     {kDifferencePx + 2 * tile_px, kDifferencePx + 2 * tile_px}};
         for (std::size_t i = 0; i < tiles.cells.size(); ++i) {
           const Point<TargetPx> at = tiles.origin(tiles.cells[i]);
           if (at.x + tile_px <= origin.x || at.x >= origin.x + kDifferencePx || at.y + tile_px <= origin.y ||

@@ -15,26 +15,28 @@
 namespace vtissue::stages {
 
 struct DifferenceOptions {
-  StitchOptions pyramid;  ///< profile, codec, quality, background, generator of the pictures; its provenance is not used
-  double gain = 2;        ///< of the colour difference in difference.tiff
-  double most = 32;       ///< mean absolute difference, levels, of the heat map's brightest colour
+  StitchOptions
+      pyramid;       ///< profile, codec, quality, background, generator of the pictures; its provenance is not used
+  double gain = 2;   ///< of the colour difference in difference.tiff
+  double most = 32;  ///< mean absolute difference, levels, of the heat map's brightest colour
   std::string numerics_class;  ///< Device::numerics_class()
 };
 
 /// A tile before and after.
 struct TileDifference {
-  double magnitude = 0;             ///< mean absolute difference over pixels and channels, levels
-  std::array<double, 3> shift{};    ///< mean signed difference, after less before, by channel
+  double magnitude = 0;           ///< mean absolute difference over pixels and channels, levels
+  std::array<double, 3> shift{};  ///< mean signed difference, after less before, by channel
   bool changed() const { return magnitude > 0; }
 };
 
 /// `before`, `after` [side, side, 3]. Pure.
 TileDifference compare_tiles(std::span<const std::uint8_t> before, std::span<const std::uint8_t> after);
 
-/// tiles, base, virtual → difference: a pyramid of the signed colour difference on the run's slide in pale grey; heatmap:
-/// a pyramid of the run's slide in grey with each changed tile in the colour of its magnitude; table: the changed tiles,
-/// most changed first (TSV). Both slides are read back from their files: what a viewer shows. With an encoder the table
-/// has the distance of the tiles' embeddings too. Both pyramids say that they are synthetic and what was changed.
+/// tiles, base, virtual → difference: a pyramid of the signed colour difference on the run's slide in pale grey;
+/// heatmap: a pyramid of the run's slide in grey with each changed tile in the colour of its magnitude; table: the
+/// changed tiles, most changed first (TSV). Both slides are read back from their files: what a viewer shows. With an
+/// encoder the table has the distance of the tiles' embeddings too. Both pyramids say that they are synthetic and what
+/// was changed.
 class DifferenceStage : public pipeline::Stage {
  public:
   /// `encoder` may be null.

@@ -19,8 +19,10 @@ constexpr std::size_t kNamed = 5;  // nearest names in a message
                 "everywhere and cannot be changed; use a measurement or a predictor that has it",
                 gene);
   }
-  throw Error(ErrorCode::kUsage, "gene {} is not in the run's expression ({} genes), nor does the gene encoder read it; the nearest names are {}",
-              gene, table_genes.size(), fmt::join(nearest_names(gene, table_genes, kNamed), ", "));
+  throw Error(
+      ErrorCode::kUsage,
+      "gene {} is not in the run's expression ({} genes), nor does the gene encoder read it; the nearest names are {}",
+      gene, table_genes.size(), fmt::join(nearest_names(gene, table_genes, kNamed), ", "));
 }
 
 }  // namespace
@@ -60,7 +62,8 @@ BoundChanges bind_changes(std::span<const GeneChange> changes, std::span<const s
     if (found == table_genes.end()) throw_unknown_gene(change.gene, table_genes, encoder_genes);
     const auto column = static_cast<std::size_t>(found - table_genes.begin());
     bound.columns.push_back(column);
-    if (std::ranges::find(encoder_genes, change.gene) == encoder_genes.end()) bound.not_in_encoder.push_back(change.gene);
+    if (std::ranges::find(encoder_genes, change.gene) == encoder_genes.end())
+      bound.not_in_encoder.push_back(change.gene);
     if (spreads == nullptr) continue;
     const GeneSpread spread = spreads->genes[column];
     if (change.kind == GeneChange::Kind::kDeviations && spread.deviation < kConstant) {
@@ -72,7 +75,9 @@ BoundChanges bind_changes(std::span<const GeneChange> changes, std::span<const s
     bound.changes.emplace_back(change, spread, spreads->most);
   }
   if (bound.not_in_encoder.size() == changes.size()) {
-    throw Error(ErrorCode::kUsage, "the gene encoder does not read {}: changing {} would change nothing; among its {} genes the nearest names are {}",
+    throw Error(ErrorCode::kUsage,
+                "the gene encoder does not read {}: changing {} would change nothing; among its {} genes the nearest "
+                "names are {}",
                 fmt::join(bound.not_in_encoder, ", "), changes.size() == 1 ? "it" : "them", encoder_genes.size(),
                 fmt::join(nearest_names(bound.not_in_encoder.front(), encoder_genes, kNamed), ", "));
   }

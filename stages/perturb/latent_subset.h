@@ -24,8 +24,8 @@ void write_latent_subset(const std::filesystem::path& folder, const io::LatentSt
                          const std::function<void(std::size_t tile, std::span<float> out)>& read,
                          const pipeline::RunContext& ctx);
 
-/// The tile set with those tiles alone that a store has, so that it can be decoded by itself. Throws Error kBadInput for
-/// one with other tiles.
+/// The tile set with those tiles alone that a store has, so that it can be decoded by itself. Throws Error kBadInput
+/// for one with other tiles.
 io::TileSet tiles_of_store(const io::TileSet& tiles, const io::LatentReader& latents,
                            const std::filesystem::path& folder);
 

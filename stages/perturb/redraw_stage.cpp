@@ -22,7 +22,8 @@ TrajectoryShape trajectory_of_rim(const std::filesystem::path& folder, const io:
   std::vector<TileCell> rim;
   for (const std::size_t tile : extent.rim) rim.push_back(tiles.cells[tile]);
   if (shape.cells != rim || shape.states != states) {
-    throw Error(ErrorCode::kBadInput, "{}: is the trajectory of another region or of another number of steps; make it again",
+    throw Error(ErrorCode::kBadInput,
+                "{}: is the trajectory of another region or of another number of steps; make it again",
                 folder.string());
   }
   return shape;
@@ -66,7 +67,8 @@ void RedrawStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings
   const RegionExtent extent = region_extent(tiles, region_, optional_input(inputs, "region"));
   for (const std::size_t tile : conditions.changed_tiles()) {
     if (std::ranges::binary_search(extent.region, tile)) continue;
-    throw Error(ErrorCode::kBadInput, "{}: tile ({}, {}) lies outside the region; change and redraw must be given the same one",
+    throw Error(ErrorCode::kBadInput,
+                "{}: tile ({}, {}) lies outside the region; change and redraw must be given the same one",
                 inputs.at("changed").string(), tiles.cells[tile].column, tiles.cells[tile].row);
   }
   const models::Denoiser& denoiser = *synthesis_->denoiser();
@@ -76,7 +78,8 @@ void RedrawStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings
   const std::size_t per_tile = static_cast<std::size_t>(channels) * static_cast<std::size_t>(size * size);
   const auto trajectory = optional_input(inputs, "trajectory");
   if (!trajectory && !extent.rim.empty()) {
-    throw Error(ErrorCode::kUsage, "a part of the slide is to be drawn anew, but the run's trajectory around it is not given");
+    throw Error(ErrorCode::kUsage,
+                "a part of the slide is to be drawn anew, but the run's trajectory around it is not given");
   }
   TrajectoryShape shape;
   if (!extent.whole_slide(tiles)) {
@@ -119,8 +122,8 @@ void PatchStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings&
   io::LatentStoreInfo info = changed.info();
   info.made_by = base.info().made_by;
   if (info != base.info()) {
-    throw Error(ErrorCode::kBadInput, "{} and {} are not of one slide, seed and autoencoder", inputs.at("latents").string(),
-                inputs.at("changed").string());
+    throw Error(ErrorCode::kBadInput, "{} and {} are not of one slide, seed and autoencoder",
+                inputs.at("latents").string(), inputs.at("changed").string());
   }
   info.made_by["perturbation"] = changed.info().made_by.at("perturbation");
   const std::vector<TileCell>& cells = base.cells();

@@ -9,10 +9,10 @@
 
 namespace vtissue::stages {
 
-/// tiles, features, genes, changed (ChangeStage), trajectory (optional), region (optional, GeoJSON) → latents: the region
-/// and the ring around it from the same noise with the changed expression. Around them each step takes the run's own
-/// states (TrajectoryStage), so that the change stays inside; those tiles, the rim, are in the store too, as the run has
-/// them. Without a region, all of the slide. The index names the change as "perturbation" in made_by.
+/// tiles, features, genes, changed (ChangeStage), trajectory (optional), region (optional, GeoJSON) → latents: the
+/// region and the ring around it from the same noise with the changed expression. Around them each step takes the run's
+/// own states (TrajectoryStage), so that the change stays inside; those tiles, the rim, are in the store too, as the
+/// run has them. Without a region, all of the slide. The index names the change as "perturbation" in made_by.
 class RedrawStage : public pipeline::Stage {
  public:
   /// `synthesis`: as the run's.

@@ -34,7 +34,8 @@ std::optional<std::vector<double>> comma_numbers(std::string_view text) {
 
 RegionPolygons RegionPolygons::read(const std::filesystem::path& path) {
   std::ifstream file(path, std::ios::binary);
-  if (!file) throw Error(ErrorCode::kBadInput, "{}: cannot be read; give a GeoJSON file or x,y,width,height", path.string());
+  if (!file)
+    throw Error(ErrorCode::kBadInput, "{}: cannot be read; give a GeoJSON file or x,y,width,height", path.string());
   const nlohmann::json document = nlohmann::json::parse(file, nullptr, false);
   if (document.is_discarded()) throw Error(ErrorCode::kBadInput, "{}: not valid JSON", path.string());
   RegionPolygons region;
@@ -51,7 +52,8 @@ RegionPolygons RegionPolygons::read(const std::filesystem::path& path) {
 }
 
 void RegionPolygons::add_geometry(const nlohmann::json& geometry, int depth) {
-  if (depth > kDeepest) throw Error(ErrorCode::kBadInput, "collections within collections, more than {} deep", kDeepest);
+  if (depth > kDeepest)
+    throw Error(ErrorCode::kBadInput, "collections within collections, more than {} deep", kDeepest);
   if (geometry.is_array()) {
     for (const nlohmann::json& child : geometry) add_geometry(child, depth + 1);
     return;
@@ -83,7 +85,8 @@ void RegionPolygons::add_polygon(const nlohmann::json& rings) {
       }
       ring.push_back({corner[0].get<double>(), corner[1].get<double>()});
     }
-    if (ring.size() < kFewestCorners) throw Error(ErrorCode::kBadInput, "a ring of a polygon has {} corners", ring.size());
+    if (ring.size() < kFewestCorners)
+      throw Error(ErrorCode::kBadInput, "a ring of a polygon has {} corners", ring.size());
     polygon.push_back(std::move(ring));
   }
   if (!polygon.empty()) polygons_.push_back(std::move(polygon));
@@ -104,7 +107,8 @@ bool RegionPolygons::contains(double x, double y) const {
 }
 
 nlohmann::json RegionOptions::to_json() const {
-  nlohmann::json json = {{"of", of_virtual ? "virtual" : "slide"}, {"tiles", nlohmann::json::array()}, {"box", nullptr}};
+  nlohmann::json json = {
+      {"of", of_virtual ? "virtual" : "slide"}, {"tiles", nlohmann::json::array()}, {"box", nullptr}};
   for (const TileCell cell : cells) json["tiles"].push_back({cell.column, cell.row});
   if (box) json["box"] = *box;
   return json;
@@ -123,8 +127,8 @@ TileCell parse_tile(std::string_view text) {
   const auto numbers = comma_numbers(text);
   const auto whole = [](double v) { return v == std::floor(v) && v >= 0 && v < 2e9; };
   if (!numbers || numbers->size() != 2 || !whole((*numbers)[0]) || !whole((*numbers)[1])) {
-    throw Error(ErrorCode::kUsage, "tile '{}': expected column,row in half tiles, as expression.h5ad and tables have them: 12,8",
-                text);
+    throw Error(ErrorCode::kUsage,
+                "tile '{}': expected column,row in half tiles, as expression.h5ad and tables have them: 12,8", text);
   }
   return {static_cast<std::int32_t>((*numbers)[0]), static_cast<std::int32_t>((*numbers)[1])};
 }
@@ -135,8 +139,8 @@ std::vector<std::size_t> region_tiles(const io::TileSet& tiles, const RegionOpti
   if (geojson) polygons = RegionPolygons::read(*geojson);
   for (const TileCell cell : options.cells) {
     if (std::ranges::binary_search(tiles.cells, cell)) continue;
-    throw Error(ErrorCode::kBadInput, "tile {},{} is none of the slide's {} tiles; columns and rows count half tiles", cell.column,
-                cell.row, tiles.cells.size());
+    throw Error(ErrorCode::kBadInput, "tile {},{} is none of the slide's {} tiles; columns and rows count half tiles",
+                cell.column, cell.row, tiles.cells.size());
   }
   const double scale = options.of_virtual ? 1 : tiles.target_mpp / tiles.source_mpp;
   std::vector<std::size_t> chosen;
@@ -155,9 +159,11 @@ std::vector<std::size_t> region_tiles(const io::TileSet& tiles, const RegionOpti
   }
   if (chosen.empty()) {
     throw Error(ErrorCode::kBadInput,
-                "no tile of the slide has its centre in the region; coordinates are pixels of level 0 of the {} slide ({} x {}), "
+                "no tile of the slide has its centre in the region; coordinates are pixels of level 0 of the {} slide "
+                "({} x {}), "
                 "see --region-of",
-                options.of_virtual ? "virtual" : "real", options.of_virtual ? tiles.target_size.width : tiles.slide_size.width,
+                options.of_virtual ? "virtual" : "real",
+                options.of_virtual ? tiles.target_size.width : tiles.slide_size.width,
                 options.of_virtual ? tiles.target_size.height : tiles.slide_size.height);
   }
   return chosen;
@@ -173,7 +179,8 @@ RegionExtent region_extent(const io::TileSet& tiles, const RegionOptions& option
                            const std::optional<std::filesystem::path>& geojson) {
   for (const TileCell cell : tiles.cells) {
     if (cell.column % 2 == 0 && cell.row % 2 == 0) continue;
-    throw Error(ErrorCode::kUsage, "tile ({}, {}) lies between those of the base grid; a perturbation takes tiles side by side",
+    throw Error(ErrorCode::kUsage,
+                "tile ({}, {}) lies between those of the base grid; a perturbation takes tiles side by side",
                 cell.column, cell.row);
   }
   RegionExtent extent{.region = region_tiles(tiles, options, geojson)};

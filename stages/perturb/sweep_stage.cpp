@@ -74,8 +74,9 @@ io::RgbImage draw_strip(const std::vector<io::RgbImage>& pictures, const std::ve
   for (const std::string& caption : captions) column = std::max(column, io::text_size(caption, style).width);
   const std::int64_t line = io::text_size("Hg", style).height + 8;
   const auto n = static_cast<std::int64_t>(pictures.size());
-  const std::int64_t width = std::max({n * (column + kStripGap) + kStripGap, io::text_size(title, style).width + 2 * kStripGap,
-                                       io::text_size(kSyntheticNotice, style).width + 2 * kStripGap});
+  const std::int64_t width =
+      std::max({n * (column + kStripGap) + kStripGap, io::text_size(title, style).width + 2 * kStripGap,
+                io::text_size(kSyntheticNotice, style).width + 2 * kStripGap});
   io::RgbImage page{{width, 2 * size.height + 4 * line + 4 * kStripGap}, {}};
   page.rgb.assign(static_cast<std::size_t>(page.size.area()) * 3, 255);
   io::draw_text(page, {kStripGap, kStripGap}, title, style);

@@ -20,9 +20,9 @@ struct SweepOptions {
   std::string numerics_class;  ///< Device::numerics_class()
 };
 
-/// tiles, region (optional), base, variant_00 … (stores of latents) → strip: a PNG with a picture a variant, the run's own
-/// first, and under each the signed colour difference; table: what each variant did to the region's tiles on average
-/// (TSV). Of a region over six tiles wide or high the part around the tile that changes most is shown.
+/// tiles, region (optional), base, variant_00 … (stores of latents) → strip: a PNG with a picture a variant, the run's
+/// own first, and under each the signed colour difference; table: what each variant did to the region's tiles on
+/// average (TSV). Of a region over six tiles wide or high the part around the tile that changes most is shown.
 class SweepStage : public pipeline::Stage {
  public:
   SweepStage(SweepOptions options, std::shared_ptr<const models::Autoencoder> autoencoder,

@@ -34,8 +34,8 @@ class TilePainter {
   LatentDecoder decoder_;
 };
 
-/// Tiles (indices in tiles.cells, ascending) in groups that lie within one square of some 1024 px each; the groups by row,
-/// then column, and within them ascending.
+/// Tiles (indices in tiles.cells, ascending) in groups that lie within one square of some 1024 px each; the groups by
+/// row, then column, and within them ascending.
 std::vector<std::vector<std::size_t>> nearby_groups(const io::TileSet& tiles, std::span<const std::size_t> chosen);
 
 }  // namespace vtissue::stages

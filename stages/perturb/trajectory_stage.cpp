@@ -21,7 +21,8 @@ namespace {
 std::vector<float> committed_state(const pipeline::ChunkStore& chunks, std::uint64_t id, std::size_t values) {
   const std::optional<std::vector<std::byte>> bytes = chunks.read(id);
   if (!bytes || bytes->size() != values * sizeof(float)) {
-    throw Error(ErrorCode::kOutput, "{}: the committed part {} is gone or damaged; remove the folder and run the command again",
+    throw Error(ErrorCode::kOutput,
+                "{}: the committed part {} is gone or damaged; remove the folder and run the command again",
                 chunks.folder().string(), id);
   }
   std::vector<float> state(values);
@@ -37,18 +38,20 @@ void require_same_latents(const std::filesystem::path& folder, const io::LatentR
     throw Error(ErrorCode::kBadInput, "{}: has other tiles than the run's features", folder.string());
   }
   std::vector<float> before(static_cast<std::size_t>(stored.info().channels) *
-                            static_cast<std::size_t>(stored.info().size) * static_cast<std::size_t>(stored.info().size));
+                            static_cast<std::size_t>(stored.info().size) *
+                            static_cast<std::size_t>(stored.info().size));
   std::vector<float> now(before.size());
   for (const std::size_t tile : tiles) {
     stored.read(tile, before);
     own.read(tile, now);
     for (std::size_t k = 0; k < now.size(); ++k) {
       if (io::float_to_half(now[k]) == io::float_to_half(before[k])) continue;
-      throw Error(ErrorCode::kBadInput,
-                  "{}: tile ({}, {}) does not come about again (latent {}: {} in the run, {} now), so that what is around a "
-                  "change could not stay as it is; were the run's files, configuration or weights changed, or was it made "
-                  "on another machine, device or with another --dtype? Make the run again here",
-                  folder.string(), cells[tile].column, cells[tile].row, k, before[k], now[k]);
+      throw Error(
+          ErrorCode::kBadInput,
+          "{}: tile ({}, {}) does not come about again (latent {}: {} in the run, {} now), so that what is around a "
+          "change could not stay as it is; were the run's files, configuration or weights changed, or was it made "
+          "on another machine, device or with another --dtype? Make the run again here",
+          folder.string(), cells[tile].column, cells[tile].row, k, before[k], now[k]);
     }
   }
 }
@@ -86,8 +89,7 @@ pipeline::Estimate TrajectoryStage::estimate(const pipeline::Bindings& available
   const RegionExtent extent = region_extent(tiles, region_, optional_input(available_inputs, "region"));
   const CanvasOptions options = synthesis_->canvas_options();
   const WindowLayout layout(tiles.cells, synthesis_->denoiser()->latent_size(), options.windows);
-  const CanvasScope scope =
-      dependence_scope(layout, synthesis_->sampler().evaluations(), tiles.cells, extent.seen());
+  const CanvasScope scope = dependence_scope(layout, synthesis_->sampler().evaluations(), tiles.cells, extent.seen());
   return {.note = fmt::format("{} tiles of the region, {} drawn anew; the run's steps of {} of {} tiles again",
                               extent.region.size(), extent.drawn.size(), scope.tiles, tiles.cells.size())};
 }
@@ -115,7 +117,8 @@ void TrajectoryStage::run(const pipeline::Bindings& inputs, const pipeline::Bind
   options.after_state = [&](int generation, TissueCanvas& canvas) {
     std::vector<float> state(shape.values());
     for (std::size_t i = 0; i < shape.cells.size(); ++i) {
-      canvas.read(generation % 2, 0, latent_origin(shape.cells[i], size), std::span(state).subspan(i * per_tile, per_tile));
+      canvas.read(generation % 2, 0, latent_origin(shape.cells[i], size),
+                  std::span(state).subspan(i * per_tile, per_tile));
     }
     ctx.chunks().commit(first_state + static_cast<std::uint64_t>(generation), std::as_bytes(std::span(state)));
   };

@@ -10,9 +10,9 @@
 namespace vtissue::stages {
 
 /// tiles, features, genes, latents (optional), region (optional, GeoJSON) → trajectory: the states of a run's own
-/// synthesis, step by step, of the tiles around a region that is to be drawn anew; base: the latents of those and of the
-/// region's, as the run has them. Computed anew, with all that they depend on and nothing else; the result must be that
-/// of `latents`, bit for bit.
+/// synthesis, step by step, of the tiles around a region that is to be drawn anew; base: the latents of those and of
+/// the region's, as the run has them. Computed anew, with all that they depend on and nothing else; the result must be
+/// that of `latents`, bit for bit.
 class TrajectoryStage : public pipeline::Stage {
  public:
   /// `synthesis`: as the run's.

@@ -15,7 +15,9 @@ namespace fs = std::filesystem;
 
 constexpr const char* kTrajectoryFormat = "vtissue-trajectory";
 
-fs::path state_path(const fs::path& folder, int number) { return folder / fmt::format("state-{:05}.safetensors", number); }
+fs::path state_path(const fs::path& folder, int number) {
+  return folder / fmt::format("state-{:05}.safetensors", number);
+}
 
 std::vector<std::int64_t> tensor_shape(const TrajectoryShape& shape) {
   return {static_cast<std::int64_t>(shape.cells.size()), shape.channels, shape.size, shape.size};
@@ -32,7 +34,7 @@ void write_trajectory_state(const fs::path& folder, const TrajectoryShape& shape
 void finish_trajectory(const fs::path& folder, const TrajectoryShape& shape) {
   nlohmann::json cells = nlohmann::json::array();
   for (const TileCell cell : shape.cells) cells.push_back({cell.column, cell.row});
-  const nlohmann::json index = {{"format", kTrajectoryFormat}, {"version", 1},        {"states", shape.states},
+  const nlohmann::json index = {{"format", kTrajectoryFormat}, {"version", 1},       {"states", shape.states},
                                 {"channels", shape.channels},  {"size", shape.size}, {"cells", cells}};
   write_file_atomically(folder / "index.json", index.dump() + "\n");
 }

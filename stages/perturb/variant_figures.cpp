@@ -21,8 +21,8 @@ struct PaintedTiles {
 
 VariantFigure compare_painted(const PaintedTiles& before, const PaintedTiles& after, std::size_t tile,
                               std::size_t per_tile, std::size_t dim) {
-  const TileDifference difference =
-      compare_tiles(std::span(before.rgb).subspan(tile * per_tile, per_tile), std::span(after.rgb).subspan(tile * per_tile, per_tile));
+  const TileDifference difference = compare_tiles(std::span(before.rgb).subspan(tile * per_tile, per_tile),
+                                                  std::span(after.rgb).subspan(tile * per_tile, per_tile));
   VariantFigure figure{.magnitude = static_cast<float>(difference.magnitude)};
   for (std::size_t c = 0; c < 3; ++c) figure.shift[c] = static_cast<float>(difference.shift[c]);
   if (difference.changed()) {

@@ -26,7 +26,8 @@ Squares windows_that_meet(const WindowLayout& layout, int step, const Squares& s
   }
   windows = sorted_unique(std::move(windows));
   const Squares all = layout.windows(step);  // of the others no tile is under them
-  std::erase_if(windows, [&](Point<Latent> w) { return !std::ranges::binary_search(all, reading_order(w), {}, reading_order); });
+  std::erase_if(windows,
+                [&](Point<Latent> w) { return !std::ranges::binary_search(all, reading_order(w), {}, reading_order); });
   return windows;
 }
 

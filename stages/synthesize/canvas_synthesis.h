@@ -28,8 +28,9 @@ struct CanvasOptions {
   std::size_t chunk = 16;              ///< windows committed at once: whole micro-batches
   std::size_t memory_bytes = 1 << 30;  ///< a larger canvas is mapped from a file in the work folder
   std::optional<CanvasScope> scope;    ///< a part of the slide; else all of it
-  /// Called when the state of generation 1, 2, … (one a step, two for samplers that evaluate twice) is whole: it lies in
-  /// slot generation % 2, plane 0, and may be changed there. Called again for the last one when a run is gone on with.
+  /// Called when the state of generation 1, 2, … (one a step, two for samplers that evaluate twice) is whole: it lies
+  /// in slot generation % 2, plane 0, and may be changed there. Called again for the last one when a run is gone on
+  /// with.
   std::function<void(int generation, TissueCanvas& canvas)> after_state;
 };
 
