@@ -47,6 +47,7 @@ int run_app(int argc, char** argv) {
   add_plan_command(app, action);
   add_perturb_command(app, action);
   add_draws_command(app, action);
+  add_audit_command(app, action);
   add_tile_command(app, action);
   add_embed_command(app, action);
   add_express_command(app, action);

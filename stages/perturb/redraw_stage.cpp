@@ -29,16 +29,28 @@ TrajectoryShape trajectory_of_rim(const std::filesystem::path& folder, const io:
   return shape;
 }
 
+std::unique_ptr<const ConditionSource> conditions_of(const pipeline::Bindings& inputs,
+                                                     const std::shared_ptr<const models::Denoiser>& denoiser) {
+  if (const auto changed = optional_input(inputs, "changed")) {
+    return std::make_unique<ChangedConditions>(inputs.at("features"), inputs.at("genes"), *changed, denoiser);
+  }
+  return std::make_unique<ConditionSource>(inputs.at("features"), inputs.at("genes"), denoiser);
+}
+
+/// Another seed for each key; far from the seeds that people count up.
+std::uint64_t seed_of_key(std::uint64_t seed, std::uint64_t key) { return seed ^ (key * 0x9e3779b97f4a7c15ULL); }
+
 }  // namespace
 
-RedrawStage::RedrawStage(RegionOptions region, std::shared_ptr<const SynthesizeStage> synthesis)
-    : region_(std::move(region)), synthesis_(std::move(synthesis)) {}
+RedrawStage::RedrawStage(RegionOptions region, std::shared_ptr<const SynthesizeStage> synthesis,
+                         std::uint64_t noise_key)
+    : region_(std::move(region)), synthesis_(std::move(synthesis)), noise_key_(noise_key) {}
 
 std::vector<pipeline::Port> RedrawStage::inputs() const {
   return {{.name = "tiles"},
           {.name = "features"},
           {.name = "genes"},
-          {.name = "changed"},
+          {.name = "changed", .optional = true},
           {.name = "trajectory", .optional = true},
           {.name = "region", .optional = true}};
 }
@@ -46,7 +58,7 @@ std::vector<pipeline::Port> RedrawStage::inputs() const {
 std::vector<pipeline::Port> RedrawStage::outputs() const { return {{.name = "latents", .is_folder = true}}; }
 
 nlohmann::json RedrawStage::identity() const {
-  return {{"region", region_.to_json()}, {"synthesis", synthesis_->identity()}};
+  return {{"region", region_.to_json()}, {"synthesis", synthesis_->identity()}, {"noise_key", noise_key_}};
 }
 
 void RedrawStage::preflight(const pipeline::Bindings& available_inputs) const {
@@ -58,14 +70,15 @@ void RedrawStage::preflight(const pipeline::Bindings& available_inputs) const {
 void RedrawStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings& outputs,
                       pipeline::RunContext& ctx) const {
   const io::TileSet tiles = io::read_tiles(inputs.at("tiles"));
-  const ChangedConditions conditions(inputs.at("features"), inputs.at("genes"), inputs.at("changed"),
-                                     synthesis_->denoiser());
+  const std::unique_ptr<const ConditionSource> source = conditions_of(inputs, synthesis_->denoiser());
+  const ConditionSource& conditions = *source;
+  const auto* const changed = dynamic_cast<const ChangedConditions*>(source.get());
   if (conditions.cells() != tiles.cells) {
     throw Error(ErrorCode::kBadInput, "{} and {} have other tiles; both must come from one run",
                 inputs.at("features").string(), inputs.at("tiles").string());
   }
   const RegionExtent extent = region_extent(tiles, region_, optional_input(inputs, "region"));
-  for (const std::size_t tile : conditions.changed_tiles()) {
+  for (const std::size_t tile : changed == nullptr ? std::vector<std::size_t>() : changed->changed_tiles()) {
     if (std::ranges::binary_search(extent.region, tile)) continue;
     throw Error(ErrorCode::kBadInput,
                 "{}: tile ({}, {}) lies outside the region; change and redraw must be given the same one",
@@ -74,6 +87,7 @@ void RedrawStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings
   const models::Denoiser& denoiser = *synthesis_->denoiser();
   const int size = denoiser.latent_size(), channels = denoiser.latent_channels();
   CanvasOptions options = synthesis_->canvas_options();
+  if (noise_key_ != 0) options.seed = seed_of_key(options.seed, noise_key_);
   const WindowLayout layout(tiles.cells, size, options.windows);
   const std::size_t per_tile = static_cast<std::size_t>(channels) * static_cast<std::size_t>(size * size);
   const auto trajectory = optional_input(inputs, "trajectory");
@@ -98,9 +112,11 @@ void RedrawStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings
   synthesis.run(ctx);
 
   nlohmann::json made_by = synthesis_->made_by(conditions);
-  made_by["perturbation"] = nlohmann::json::parse(conditions.change_settings()).at("perturbation");
-  made_by["perturbation"]["tiles_drawn"] = extent.drawn.size();
-  made_by["perturbation"]["whole_slide"] = extent.whole_slide(tiles);
+  if (changed != nullptr) {
+    made_by["perturbation"] = nlohmann::json::parse(changed->change_settings()).at("perturbation");
+    made_by["perturbation"]["tiles_drawn"] = extent.drawn.size();
+    made_by["perturbation"]["whole_slide"] = extent.whole_slide(tiles);
+  }
   write_latent_subset(
       outputs.at("latents"),
       {.channels = channels,

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string_view>
 
@@ -15,8 +16,9 @@ namespace vtissue::stages {
 /// run has them. Without a region, all of the slide. The index names the change as "perturbation" in made_by.
 class RedrawStage : public pipeline::Stage {
  public:
-  /// `synthesis`: as the run's.
-  RedrawStage(RegionOptions region, std::shared_ptr<const SynthesizeStage> synthesis);
+  /// `synthesis`: as the run's. `noise_key`: 0 the run's noise; else another, a function of the run's seed and the key;
+  /// the windows lie where the run has them.
+  RedrawStage(RegionOptions region, std::shared_ptr<const SynthesizeStage> synthesis, std::uint64_t noise_key = 0);
 
   std::string_view name() const override { return "redraw"; }
   int format_version() const override { return 1; }
@@ -30,6 +32,7 @@ class RedrawStage : public pipeline::Stage {
  private:
   RegionOptions region_;
   std::shared_ptr<const SynthesizeStage> synthesis_;
+  std::uint64_t noise_key_;
 };
 
 /// latents of a run, changed (RedrawStage) → latents: the run's with the changed tiles in their places. The others keep

@@ -32,7 +32,7 @@ std::optional<std::vector<double>> comma_numbers(std::string_view text) {
 
 }  // namespace
 
-RegionPolygons RegionPolygons::read(const std::filesystem::path& path) {
+RegionPolygons RegionPolygons::read(const std::filesystem::path& path, bool may_be_empty) {
   std::ifstream file(path, std::ios::binary);
   if (!file)
     throw Error(ErrorCode::kBadInput, "{}: cannot be read; give a GeoJSON file or x,y,width,height", path.string());
@@ -45,7 +45,7 @@ RegionPolygons RegionPolygons::read(const std::filesystem::path& path) {
     e.add("{}", path.string());
     throw;
   }
-  if (region.polygons_.empty()) {
+  if (region.polygons_.empty() && !may_be_empty) {
     throw Error(ErrorCode::kBadInput, "{}: no polygon in it; export the region as GeoJSON polygons", path.string());
   }
   return region;
@@ -136,7 +136,7 @@ TileCell parse_tile(std::string_view text) {
 std::vector<std::size_t> region_tiles(const io::TileSet& tiles, const RegionOptions& options,
                                       const std::optional<std::filesystem::path>& geojson) {
   std::optional<RegionPolygons> polygons;
-  if (geojson) polygons = RegionPolygons::read(*geojson);
+  if (geojson) polygons = RegionPolygons::read(*geojson, options.may_be_empty);
   for (const TileCell cell : options.cells) {
     if (std::ranges::binary_search(tiles.cells, cell)) continue;
     throw Error(ErrorCode::kBadInput, "tile {},{} is none of the slide's {} tiles; columns and rows count half tiles",
@@ -157,7 +157,7 @@ std::vector<std::size_t> region_tiles(const io::TileSet& tiles, const RegionOpti
     if (polygons && !polygons->contains(x, y)) continue;
     chosen.push_back(i);
   }
-  if (chosen.empty()) {
+  if (chosen.empty() && !options.may_be_empty) {
     throw Error(ErrorCode::kBadInput,
                 "no tile of the slide has its centre in the region; coordinates are pixels of level 0 of the {} slide "
                 "({} x {}), "

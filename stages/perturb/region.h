@@ -19,7 +19,7 @@ class RegionPolygons {
  public:
   /// Feature collections, features, arrays of them, geometries: polygons and collections of polygons; other shapes are
   /// passed over. Throws Error kBadInput: no JSON, no polygon, coordinates that are no numbers.
-  static RegionPolygons read(const std::filesystem::path& path);
+  static RegionPolygons read(const std::filesystem::path& path, bool may_be_empty = false);
 
   /// By the even-odd rule within a polygon (holes are not in it), in any of the polygons.
   bool contains(double x, double y) const;
@@ -36,6 +36,7 @@ class RegionPolygons {
 struct RegionOptions {
   std::vector<TileCell> cells;               ///< those tiles, by column and row in half tiles
   std::optional<std::array<double, 4>> box;  ///< x, y, width, height in pixels
+  bool may_be_empty = false;                 ///< no tile in it, or no polygon in the file, is no error
   bool of_virtual = false;  ///< box and polygons are in pixels of the virtual slide, not of the real one's level 0
 
   bool whole_slide() const { return cells.empty() && !box; }

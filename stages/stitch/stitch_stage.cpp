@@ -125,7 +125,9 @@ io::PyramidOptions StitchStage::pyramid_options(const io::TileSet& tiles, const 
   if (latents.made_by.contains("conditions")) configuration.update(latents.made_by["conditions"]);
   if (latents.made_by.contains("settings")) configuration["synthesize"] = latents.made_by["settings"];
   if (latents.made_by.contains("models")) provenance["models"].update(latents.made_by["models"]);
-  if (latents.made_by.contains("perturbation")) provenance["perturbation"] = latents.made_by["perturbation"];
+  for (const char* key : {"perturbation", "drawn_again"}) {
+    if (latents.made_by.contains(key)) provenance[key] = latents.made_by[key];
+  }
   if (!expression.empty()) provenance.merge_patch(expression);
   // What the picture was drawn from: a slide without one is nobody's tissue, not even in its outlines.
   const nlohmann::json settings = latents.made_by.value("settings", nlohmann::json::object());
