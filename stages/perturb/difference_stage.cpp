@@ -289,8 +289,10 @@ void DifferenceStage::run(const pipeline::Bindings& inputs, const pipeline::Bind
         const std::vector<std::uint8_t> difference = paint(id, block, false), heat = paint(id, block, true);
         append_bytes(part, io::encode_block(difference_options, plan.column(id), plan.row(id), difference, decorate));
         append_bytes(part, io::encode_block(heat_options, plan.column(id), plan.row(id), heat, decorate));
-        append_bytes(part, std::as_bytes(std::span(difference_overview.shrink(difference))));
-        append_bytes(part, std::as_bytes(std::span(heat_overview.shrink(heat))));
+        const std::vector<std::uint8_t> difference_share = difference_overview.shrink(difference);
+        const std::vector<std::uint8_t> heat_share = heat_overview.shrink(heat);
+        append_bytes(part, std::as_bytes(std::span(difference_share)));
+        append_bytes(part, std::as_bytes(std::span(heat_share)));
         std::vector<float> figures;
         for (std::size_t i = 0; i < block.tiles.size(); ++i) {
           // A tile that meets several blocks is told of by the one that has its corner.
