@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/units.h"
 #include "models/engines.h"
 #include "pipeline/stage.h"
 

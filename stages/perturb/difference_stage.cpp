@@ -271,17 +271,23 @@ void DifferenceStage::run(const pipeline::Bindings& inputs, const pipeline::Bind
       [&](std::uint64_t, DifferenceBlock& block) {
         if (encoder_ == nullptr) return;
         const auto dim = static_cast<std::size_t>(encoder_->dim());
+        std::vector<std::size_t> changed;
+        std::vector<std::uint8_t> rgb;  // before and after in turns
         for (std::size_t i = 0; i < block.tiles.size(); ++i) {
           block.distances[i] = 0;
           if (!block.found[i].changed()) continue;
+          changed.push_back(i);
           const Point<TargetPx> at = tiles.origin(tiles.cells[block.tiles[i]]);
-          std::vector<std::uint8_t> pair = cut_square(block.before, block.box, at, tile_px);
-          const std::vector<std::uint8_t> after = cut_square(block.after, block.box, at, tile_px);
-          pair.insert(pair.end(), after.begin(), after.end());
-          std::vector<float> rows(2 * dim);
-          encoder_->encode(pair, 2, tiles.tile_px, rows);
-          block.distances[i] =
-              static_cast<float>(1 - cosine(std::span(rows).first(dim), std::span(rows).subspan(dim, dim)));
+          for (const std::vector<std::uint8_t>* side : {&block.before, &block.after}) {
+            const std::vector<std::uint8_t> square = cut_square(*side, block.box, at, tile_px);
+            rgb.insert(rgb.end(), square.begin(), square.end());
+          }
+        }
+        std::vector<float> rows(2 * changed.size() * dim);
+        if (!changed.empty()) encoder_->encode(rgb, static_cast<int>(2 * changed.size()), tiles.tile_px, rows);
+        for (std::size_t k = 0; k < changed.size(); ++k) {
+          const auto pair = std::span(rows).subspan(2 * k * dim, 2 * dim);
+          block.distances[changed[k]] = static_cast<float>(1 - cosine(pair.first(dim), pair.subspan(dim)));
         }
       },
       [&](std::uint64_t id, DifferenceBlock& block) {

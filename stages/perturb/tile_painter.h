@@ -8,6 +8,7 @@
 
 #include "core/units.h"
 #include "io/latent_store.h"
+#include "io/pyramid_writer.h"
 #include "io/tile_store.h"
 #include "models/engines.h"
 #include "stages/stitch/latent_decoder.h"
