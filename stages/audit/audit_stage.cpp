@@ -237,6 +237,7 @@ void AuditTilesStage::run(const pipeline::Bindings& inputs, const pipeline::Bind
   tiles.source_mpp = tiles.target_mpp;
   tiles.mpp_source = "tiles";
   tiles.slide_size = {size.width, size.height};
+  tiles.target_size = {size.width, size.height};  // with the padding of its pyramid
   tiles.slide_sha256 = ctx.input_sha256("virtual", path);
   io::write_tiles(outputs.at("seen"), tiles);
 }

@@ -218,7 +218,7 @@ void DifferenceStage::run(const pipeline::Bindings& inputs, const pipeline::Bind
     fill_glass(origin, {kDifferencePx, kDifferencePx}, {red, green, blue}, rgb);
     for (std::size_t i = 0; i < block.tiles.size(); ++i) {
       const Point<TargetPx> at = tiles.origin(tiles.cells[block.tiles[i]]);
-      const io::Rgb colour = heat_colour(block.found[i].magnitude / options_.most);
+      const io::Rgb colour = heat_colour(std::sqrt(block.found[i].magnitude / options_.most));
       const std::array<double, 3> tint{double(colour.red), double(colour.green), double(colour.blue)};
       for (std::int64_t y = std::max(at.y, origin.y); y < std::min(at.y + tile_px, origin.y + kDifferencePx); ++y) {
         for (std::int64_t x = std::max(at.x, origin.x); x < std::min(at.x + tile_px, origin.x + kDifferencePx); ++x) {

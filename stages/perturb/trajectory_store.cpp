@@ -15,6 +15,12 @@ namespace fs = std::filesystem;
 
 constexpr const char* kTrajectoryFormat = "vtissue-trajectory";
 
+void make_store_folder(const fs::path& folder) {
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) throw_output_error(folder, "create the folder", error.value());
+}
+
 fs::path state_path(const fs::path& folder, int number) {
   return folder / fmt::format("state-{:05}.safetensors", number);
 }
@@ -28,10 +34,12 @@ std::vector<std::int64_t> tensor_shape(const TrajectoryShape& shape) {
 void write_trajectory_state(const fs::path& folder, const TrajectoryShape& shape, int number,
                             std::span<const float> values) {
   if (shape.cells.empty()) return;
+  make_store_folder(folder);
   write_safetensors(state_path(folder, number), {{"x", "F32", tensor_shape(shape), std::as_bytes(values)}});
 }
 
 void finish_trajectory(const fs::path& folder, const TrajectoryShape& shape) {
+  make_store_folder(folder);
   nlohmann::json cells = nlohmann::json::array();
   for (const TileCell cell : shape.cells) cells.push_back({cell.column, cell.row});
   const nlohmann::json index = {{"format", kTrajectoryFormat}, {"version", 1},       {"states", shape.states},
