@@ -132,7 +132,7 @@ void TrajectoryStage::run(const pipeline::Bindings& inputs, const pipeline::Bind
   if (const auto stored = optional_input(inputs, "latents")) {
     require_same_latents(*stored, io::LatentReader(*stored), synthesis, tiles.cells, seen);
   }
-  for (int k = 1; k <= shape.states; ++k) {
+  for (int k = 1; shape.values() > 0 && k <= shape.states; ++k) {
     write_trajectory_state(outputs.at("trajectory"), shape, k,
                            committed_state(ctx.chunks(), first_state + static_cast<std::uint64_t>(k), shape.values()));
   }
