@@ -16,9 +16,10 @@ namespace vtissue::stages {
 
 struct DifferenceOptions {
   StitchOptions
-      pyramid;       ///< profile, codec, quality, background, generator of the pictures; its provenance is not used
-  double gain = 4;   ///< of the colour difference in difference.tiff
-  double most = 32;  ///< mean absolute difference, levels, of the heat map's brightest colour; the colours go by its root
+      pyramid;      ///< profile, codec, quality, background, generator of the pictures; its provenance is not used
+  double gain = 4;  ///< of the colour difference in difference.tiff
+  double most =
+      32;  ///< mean absolute difference, levels, of the heat map's brightest colour; the colours go by its root
   std::string numerics_class;  ///< Device::numerics_class()
 };
 

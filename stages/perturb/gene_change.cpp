@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "core/edit_distance.h"
 #include "core/error.h"
 
 namespace vtissue::stages {
@@ -61,20 +62,10 @@ std::pair<std::string_view, std::string_view> at_equals(std::string_view part) {
   return {gene, amount};
 }
 
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t corner = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const auto upper = [](char c) { return std::toupper(static_cast<unsigned char>(c)); };
-      const std::size_t replaced = corner + (upper(a[i - 1]) == upper(b[j - 1]) ? 0 : 1);
-      corner = row[j];
-      row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
-    }
-  }
-  return row[b.size()];
+std::string upper_case(std::string_view text) {
+  std::string upper(text);
+  std::ranges::transform(upper, upper.begin(), [](unsigned char c) { return static_cast<char>(std::toupper(c)); });
+  return upper;
 }
 
 /// 0.1 + 0.2 as "0.3".
@@ -212,7 +203,7 @@ nlohmann::json AppliedChange::report() const {
 
 std::vector<std::string> nearest_names(std::string_view name, std::span<const std::string> known, std::size_t count) {
   std::vector<std::pair<std::size_t, std::string>> ranked;
-  for (const std::string& other : known) ranked.emplace_back(edit_distance(name, other), other);
+  for (const std::string& other : known) ranked.emplace_back(edit_distance(upper_case(name), upper_case(other)), other);
   std::ranges::sort(ranked);
   std::vector<std::string> nearest;
   for (std::size_t k = 0; k < std::min(count, ranked.size()); ++k) nearest.push_back(ranked[k].second);

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -12,8 +12,6 @@
 
 namespace vtissue::stages {
 namespace {
-
-constexpr int kDeepest = 16;  // collections within collections
 
 /// Numbers separated by commas; nothing if it is anything else.
 std::optional<std::vector<double>> comma_numbers(std::string_view text) {
@@ -33,73 +31,22 @@ std::optional<std::vector<double>> comma_numbers(std::string_view text) {
 }  // namespace
 
 RegionPolygons RegionPolygons::read(const std::filesystem::path& path, bool may_be_empty) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file)
-    throw Error(ErrorCode::kBadInput, "{}: cannot be read; give a GeoJSON file or x,y,width,height", path.string());
-  const nlohmann::json document = nlohmann::json::parse(file, nullptr, false);
-  if (document.is_discarded()) throw Error(ErrorCode::kBadInput, "{}: not valid JSON", path.string());
   RegionPolygons region;
-  try {
-    region.add_geometry(document, 0);
-  } catch (Error& e) {
-    e.add("{}", path.string());
-    throw;
-  }
+  io::read_geojson(
+      path, [&](io::GeoObject&& object) { std::ranges::move(object.polygons, std::back_inserter(region.polygons_)); });
   if (region.polygons_.empty() && !may_be_empty) {
     throw Error(ErrorCode::kBadInput, "{}: no polygon in it; export the region as GeoJSON polygons", path.string());
   }
   return region;
 }
 
-void RegionPolygons::add_geometry(const nlohmann::json& geometry, int depth) {
-  if (depth > kDeepest)
-    throw Error(ErrorCode::kBadInput, "collections within collections, more than {} deep", kDeepest);
-  if (geometry.is_array()) {
-    for (const nlohmann::json& child : geometry) add_geometry(child, depth + 1);
-    return;
-  }
-  if (!geometry.is_object()) return;
-  for (const char* children : {"features", "geometries", "geometry"}) {
-    if (geometry.contains(children)) add_geometry(geometry[children], depth + 1);
-  }
-  const auto type = geometry.find("type");
-  const auto coordinates = geometry.find("coordinates");
-  if (type == geometry.end() || coordinates == geometry.end() || !coordinates->is_array()) return;
-  if (*type == "Polygon") {
-    add_polygon(*coordinates);
-  } else if (*type == "MultiPolygon") {
-    for (const nlohmann::json& polygon : *coordinates) add_polygon(polygon);
-  }
-}
-
-void RegionPolygons::add_polygon(const nlohmann::json& rings) {
-  constexpr std::size_t kFewestCorners = 3;
-  std::vector<Ring> polygon;
-  if (!rings.is_array()) throw Error(ErrorCode::kBadInput, "a polygon's coordinates are no array of rings");
-  for (const nlohmann::json& corners : rings) {
-    Ring ring;
-    if (!corners.is_array()) throw Error(ErrorCode::kBadInput, "a ring of a polygon is no array of points");
-    for (const nlohmann::json& corner : corners) {
-      if (!corner.is_array() || corner.size() < 2 || !corner[0].is_number() || !corner[1].is_number()) {
-        throw Error(ErrorCode::kBadInput, "a corner of a polygon is {}, not [x, y]", corner.dump());
-      }
-      ring.push_back({corner[0].get<double>(), corner[1].get<double>()});
-    }
-    if (ring.size() < kFewestCorners)
-      throw Error(ErrorCode::kBadInput, "a ring of a polygon has {} corners", ring.size());
-    polygon.push_back(std::move(ring));
-  }
-  if (!polygon.empty()) polygons_.push_back(std::move(polygon));
-}
-
 bool RegionPolygons::contains(double x, double y) const {
-  return std::ranges::any_of(polygons_, [&](const std::vector<Ring>& polygon) {
+  return std::ranges::any_of(polygons_, [&](const io::GeoPolygon& polygon) {
     bool inside = false;
-    for (const Ring& ring : polygon) {
+    for (const io::GeoRing& ring : polygon) {
       for (std::size_t i = 0, j = ring.size() - 1; i < ring.size(); j = i++) {
-        const auto [xi, yi] = ring[i];
-        const auto [xj, yj] = ring[j];
-        if ((yi > y) != (yj > y) && x < (xj - xi) * (y - yi) / (yj - yi) + xi) inside = !inside;
+        const io::GeoPoint a = ring[i], b = ring[j];
+        if ((a.y > y) != (b.y > y) && x < (b.x - a.x) * (y - a.y) / (b.y - a.y) + a.x) inside = !inside;
       }
     }
     return inside;

@@ -9,16 +9,16 @@
 #include <vector>
 
 #include "core/units.h"
+#include "io/geojson.h"
 #include "io/tile_store.h"
 
 namespace vtissue::stages {
 
-/// Polygons of a GeoJSON file, as QuPath and other viewers export annotations: coordinates are pixels of level 0 of the
-/// picture they were drawn on. Immutable.
+/// Polygons of a GeoJSON file (io/geojson.h), as QuPath and other viewers export annotations: coordinates are pixels of
+/// level 0 of the picture they were drawn on. Immutable.
 class RegionPolygons {
  public:
-  /// Feature collections, features, arrays of them, geometries: polygons and collections of polygons; other shapes are
-  /// passed over. Throws Error kBadInput: no JSON, no polygon, coordinates that are no numbers.
+  /// Throws Error kBadInput as io::read_geojson(), and for a file without a polygon unless it `may_be_empty`.
   static RegionPolygons read(const std::filesystem::path& path, bool may_be_empty = false);
 
   /// By the even-odd rule within a polygon (holes are not in it), in any of the polygons.
@@ -26,10 +26,7 @@ class RegionPolygons {
   std::size_t size() const { return polygons_.size(); }
 
  private:
-  using Ring = std::vector<std::array<double, 2>>;
-  void add_geometry(const nlohmann::json& geometry, int depth);
-  void add_polygon(const nlohmann::json& rings);
-  std::vector<std::vector<Ring>> polygons_;
+  std::vector<io::GeoPolygon> polygons_;
 };
 
 /// Which tiles are changed; nothing set and no file: all.

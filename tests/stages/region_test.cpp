@@ -69,16 +69,12 @@ TEST_F(RegionTest, TilesAreNamedByTheirCell) {
 
 TEST_F(RegionTest, WhatIsNoRegionIsNamed) {
   const auto message = [&](const std::string& text) { return std::string(error_of([&] { tiles_in(text); }).what()); };
-  EXPECT_THAT(message("{"), HasSubstr("not valid JSON"));
+  EXPECT_THAT(message("{"), HasSubstr("region.geojson"));
   EXPECT_THAT(message(R"({"type":"Point","coordinates":[1,2]})"), HasSubstr("no polygon"));
-  EXPECT_THAT(message(polygon("[[0,0],[1,\"a\"],[2,2]]")), HasSubstr("not [x, y]"));
-  EXPECT_THAT(message(polygon("[[0,0],[1,1]]")), HasSubstr("2 corners"));
+  EXPECT_THAT(message(R"({"type":"FeatureCollection","features":[]})"), HasSubstr("no polygon"));
   EXPECT_THAT(message(polygon("[[9000,9000],[9100,9000],[9100,9100]]")), HasSubstr("--region-of"));
-  EXPECT_THAT(error_of([&] { region_tiles(tiles_, {}, file("none")); }).what(), HasSubstr("cannot be read"));
-  std::string deep;
-  for (int k = 0; k < 100; ++k) deep += "[";
-  for (int k = 0; k < 100; ++k) deep += "]";
-  EXPECT_THAT(message(deep), HasSubstr("more than"));
+  EXPECT_THAT(error_of([&] { region_tiles(tiles_, {}, file("none")); }).what(), HasSubstr("none"));
+  EXPECT_TRUE(tiles_in(R"({"type":"FeatureCollection","features":[]})", {.may_be_empty = true}).empty());
 }
 
 TEST_F(RegionTest, BoxesAndTilesOfTheCommandLine) {
