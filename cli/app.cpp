@@ -45,6 +45,9 @@ int run_app(int argc, char** argv) {
   Action action;
   add_run_command(app, action);
   add_plan_command(app, action);
+  add_perturb_command(app, action);
+  add_draws_command(app, action);
+  add_audit_command(app, action);
   add_tile_command(app, action);
   add_embed_command(app, action);
   add_express_command(app, action);

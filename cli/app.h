@@ -19,6 +19,10 @@ using Action = std::function<int()>;
 // Each adds its subcommand to `app` and sets `action` when it is chosen. One source file each.
 void add_run_command(CLI::App& app, Action& action);
 void add_plan_command(CLI::App& app, Action& action);
+void add_perturb_command(CLI::App& app, Action& action);
+void add_draws_command(CLI::App& app, Action& action);
+void add_audit_command(CLI::App& app, Action& action);
+void add_conditions_command(CLI::App& weights, Action& action);  ///< below "weights"
 void add_tile_command(CLI::App& app, Action& action);
 void add_embed_command(CLI::App& app, Action& action);
 void add_express_command(CLI::App& app, Action& action);

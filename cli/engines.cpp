@@ -66,6 +66,7 @@ std::shared_ptr<const Engine> Engines::load_once(std::shared_ptr<const Engine>& 
   if (!slot) {
     const Place at = place(key);
     slot = Engine::load(at.folder, device(), at.options);
+    if (key == "models.stmdit") denoiser_folder_ = at.folder;
   }
   return slot;
 }
@@ -86,6 +87,11 @@ std::shared_ptr<const models::GeneEncoder> Engines::gene_encoder() {
 }
 
 std::shared_ptr<const models::Denoiser> Engines::denoiser() { return load_once(denoiser_, "models.stmdit"); }
+
+std::optional<stages::ConditionStatistics> Engines::condition_statistics() {
+  denoiser();
+  return stages::read_condition_statistics(denoiser_folder_ / stages::kConditionStatisticsFile);
+}
 
 std::shared_ptr<const models::Autoencoder> Engines::autoencoder() {
   return load_once(autoencoder_, "models.autoencoder");

@@ -3,6 +3,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "cli/common_options.h"
 #include "models/engines.h"
 #include "pipeline/config.h"
+#include "stages/ood/condition_statistics.h"
 
 namespace vtissue::cli {
 
@@ -27,6 +29,9 @@ class Engines {
   std::shared_ptr<const models::GeneEncoder> gene_encoder();
   std::shared_ptr<const models::Denoiser> denoiser();
   std::shared_ptr<const models::Autoencoder> autoencoder();
+
+  /// What the denoiser's folder says of the conditions it was trained with. Throws Error kModel if that is damaged.
+  std::optional<stages::ConditionStatistics> condition_statistics();
 
   std::shared_ptr<models::Device> device();
   std::string numerics_class();
@@ -51,6 +56,7 @@ class Engines {
   std::vector<std::filesystem::path> model_directories_;
   std::map<std::string, models::LoadOptions> name_maps_;  // by role
   std::set<std::string> noticed_;                         // licences that were printed
+  std::filesystem::path denoiser_folder_;
   std::shared_ptr<models::Device> device_;
   std::shared_ptr<const models::MorphologyEncoder> encoder_, predictor_encoder_;
   std::shared_ptr<const models::ExpressionPredictor> predictor_;

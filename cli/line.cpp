@@ -11,8 +11,10 @@
 #include "stages/evaluate/evaluate_stage.h"
 #include "stages/express/express_config.h"
 #include "stages/express/express_stage.h"
+#include "stages/ood/ood_stage.h"
 #include "stages/report/report_config.h"
 #include "stages/report/report_stage.h"
+#include "stages/spot_grid/spot_grid_stage.h"
 #include "stages/stitch/latent_decoder.h"
 #include "stages/stitch/provenance.h"
 #include "stages/stitch/stitch_config.h"
@@ -125,7 +127,94 @@ std::shared_ptr<const Stage> make_evaluate_stage(const Config& config, Engines& 
   return std::make_shared<stages::EvaluateStage>(options, engines.encoder(), engines.device(), autoencoder);
 }
 
+std::shared_ptr<const Stage> make_spot_grid_stage(const Config& config, Engines& engines) {
+  const auto encoder = engines.encoder();
+  return std::make_shared<stages::SpotGridStage>(
+      stages::SpotGridOptions{.size_px = config.get<int>("tile.size_px"),
+                              .mpp = config.get<double>("tile.mpp"),
+                              .spot_mpp = config.get_optional<double>("tile.slide_mpp"),
+                              .measured = stages::express_options(config).measured,
+                              .encoder = encoder->info().name,
+                              .encoder_sha256 = encoder->info().sha256,
+                              .morphology_dim = encoder->dim()},
+      engines.gene_encoder()->genes());
+}
+
+namespace {
+
+/// The measurement's files as a stage's inputs.
+void bind_measurement(const ExpressionSource& source, pipeline::Node& node) {
+  if (!source.visium.empty()) node.inputs["visium"] = source.visium;
+  if (!source.h5ad.empty()) node.inputs["h5ad"] = source.h5ad;
+  if (source.st_counts.empty()) return;
+  node.inputs["st_counts"] = source.st_counts;
+  node.inputs["st_spots"] = source.st_spots;
+}
+
+/// How far the conditions are from the denoiser's training; nothing where nobody is to look, or the denoiser is a
+/// double.
+std::optional<NodeId> add_ood(const Config& config, Engines& engines, const fs::path& out, OutputRef tiles,
+                              OutputRef features, OutputRef genes, Graph& graph) {
+  stages::OodOptions options = stages::ood_options(config);
+  const auto denoiser = engines.denoiser();
+  if (options.policy == stages::OodOptions::Policy::kOff || denoiser->info().architecture == "null")
+    return std::nullopt;
+  options.denoiser = denoiser->info().name;
+  options.statistics = engines.condition_statistics();
+  return graph.add(
+      {.stage = std::make_shared<stages::OodStage>(options),
+       .inputs = {{"tiles", std::move(tiles)}, {"features", std::move(features)}, {"genes", std::move(genes)}},
+       .outputs = {{"report", out / output_names::kOod}, {"map", out / output_names::kOodMap}}});
+}
+
+/// spot_grid → express → encode → synthesize → stitch: a slide that no picture was the model of, so that there is
+/// nothing to compare it with either.
+Graph make_line_without_slide(const Config& config, const LineInputs& inputs, Engines& engines) {
+  const fs::path& out = inputs.out;
+  if (!inputs.expression.measured()) {
+    throw Error(ErrorCode::kUsage,
+                "neither a slide nor a measurement is given; give --slide, or --h5ad, --visium or --st-counts for "
+                "a slide from expression alone");
+  }
+  if (config.has("tile.region")) {
+    throw Error(ErrorCode::kUsage, "--region is a part of a slide's picture, and no --slide is given");
+  }
+  require_models_fit(config, engines, false);
+  Graph graph;
+  pipeline::Node grid_node{
+      .stage = make_spot_grid_stage(config, engines),
+      .outputs = {{"tiles", out / output_names::kTiles}, {"features", out / output_names::kFeatures}}};
+  bind_measurement(inputs.expression, grid_node);
+  const NodeId grid = graph.add(std::move(grid_node));
+  pipeline::Node express_node{.stage = make_express_stage(config, engines, inputs.expression),
+                              .inputs = {{"tiles", OutputRef{grid, "tiles"}}},
+                              .outputs = {{"expression", out / output_names::kExpression}}};
+  bind_measurement(inputs.expression, express_node);
+  const NodeId express = graph.add(std::move(express_node));
+  const NodeId encode = graph.add({.stage = make_encode_stage(config, engines),
+                                   .inputs = {{"expression", OutputRef{express, "expression"}}},
+                                   .outputs = {{"genes", out / output_names::kGenes}}});
+  Config alone = config;
+  alone.set_value("synthesize.guidance_form", "expression_only");
+  const NodeId synthesize =
+      graph.add({.stage = make_synthesize_stage(alone, engines),
+                 .inputs = {{"features", OutputRef{grid, "features"}}, {"genes", OutputRef{encode, "genes"}}},
+                 .outputs = {{"latents", out / output_names::kLatents}}});
+  const auto ood = add_ood(config, engines, out, {grid, "tiles"}, {grid, "features"}, {encode, "genes"}, graph);
+  pipeline::Node stitch_node{.stage = make_stitch_stage(config, engines),
+                             .inputs = {{"latents", OutputRef{synthesize, "latents"}},
+                                        {"tiles", OutputRef{grid, "tiles"}},
+                                        {"expression", OutputRef{express, "expression"}}},
+                             .outputs = {{"virtual", out / output_names::kVirtual}}};
+  if (ood) stitch_node.inputs["ood"] = OutputRef{*ood, "report"};
+  graph.add(std::move(stitch_node));
+  return graph;
+}
+
+}  // namespace
+
 Graph make_line(const Config& config, const LineInputs& inputs, Engines& engines) {
+  if (inputs.slide.empty()) return make_line_without_slide(config, inputs, engines);
   const fs::path& out = inputs.out;
   const bool predicted = !inputs.expression.measured();
   require_models_fit(config, engines, predicted);
@@ -149,12 +238,7 @@ Graph make_line(const Config& config, const LineInputs& inputs, Engines& engines
                               .inputs = {{"slide", inputs.slide}, {"tiles", OutputRef{tile, "tiles"}}},
                               .outputs = {{"expression", out / output_names::kExpression}}};
   if (predicted) express_node.inputs["features"] = OutputRef{embed, "features"};
-  if (!inputs.expression.visium.empty()) express_node.inputs["visium"] = inputs.expression.visium;
-  if (!inputs.expression.h5ad.empty()) express_node.inputs["h5ad"] = inputs.expression.h5ad;
-  if (!inputs.expression.st_counts.empty()) {
-    express_node.inputs["st_counts"] = inputs.expression.st_counts;
-    express_node.inputs["st_spots"] = inputs.expression.st_spots;
-  }
+  bind_measurement(inputs.expression, express_node);
   const NodeId express = graph.add(std::move(express_node));
 
   const NodeId encode = graph.add({.stage = make_encode_stage(config, engines),
@@ -164,11 +248,14 @@ Graph make_line(const Config& config, const LineInputs& inputs, Engines& engines
       graph.add({.stage = make_synthesize_stage(config, engines),
                  .inputs = {{"features", OutputRef{embed, "features"}}, {"genes", OutputRef{encode, "genes"}}},
                  .outputs = {{"latents", out / output_names::kLatents}}});
-  const NodeId stitch = graph.add({.stage = make_stitch_stage(config, engines),
-                                   .inputs = {{"latents", OutputRef{synthesize, "latents"}},
-                                              {"tiles", OutputRef{tile, "tiles"}},
-                                              {"expression", OutputRef{express, "expression"}}},
-                                   .outputs = {{"virtual", out / output_names::kVirtual}}});
+  const auto ood = add_ood(config, engines, out, {tile, "tiles"}, {embed, "features"}, {encode, "genes"}, graph);
+  pipeline::Node stitch_node{.stage = make_stitch_stage(config, engines),
+                             .inputs = {{"latents", OutputRef{synthesize, "latents"}},
+                                        {"tiles", OutputRef{tile, "tiles"}},
+                                        {"expression", OutputRef{express, "expression"}}},
+                             .outputs = {{"virtual", out / output_names::kVirtual}}};
+  if (ood) stitch_node.inputs["ood"] = OutputRef{*ood, "report"};
+  const NodeId stitch = graph.add(std::move(stitch_node));
   const NodeId evaluate = graph.add({.stage = make_evaluate_stage(config, engines),
                                      .inputs = {{"slide", inputs.slide},
                                                 {"tiles", OutputRef{tile, "tiles"}},

@@ -21,6 +21,8 @@ inline constexpr const char* kVirtual = "virtual.tiff";
 inline constexpr const char* kMetrics = "metrics.json";
 inline constexpr const char* kReport = "report.html";
 inline constexpr const char* kPreview = "preview.png";
+inline constexpr const char* kOod = "ood.json";
+inline constexpr const char* kOodMap = "ood.png";
 inline constexpr const char* kRun = "run.json";
 }  // namespace output_names
 
@@ -36,7 +38,7 @@ struct ExpressionSource {
 };
 
 struct LineInputs {
-  std::filesystem::path slide;
+  std::filesystem::path slide;                     ///< may be empty where expression is measured
   std::filesystem::path annotations, tissue_mask;  ///< empty: what the configuration names, if it does
   ExpressionSource expression;
   std::filesystem::path out;
@@ -44,6 +46,7 @@ struct LineInputs {
 
 // The stages as a configuration describes them: one place for the line and for the subcommands.
 std::shared_ptr<const pipeline::Stage> make_tile_stage(const pipeline::Config& config);
+std::shared_ptr<const pipeline::Stage> make_spot_grid_stage(const pipeline::Config& config, Engines& engines);
 std::shared_ptr<const pipeline::Stage> make_embed_stage(const pipeline::Config& config, Engines& engines,
                                                         bool for_predictor);
 std::shared_ptr<const pipeline::Stage> make_express_stage(const pipeline::Config& config, Engines& engines,
@@ -55,8 +58,8 @@ std::shared_ptr<const pipeline::Stage> make_evaluate_stage(const pipeline::Confi
 /// `run` as ReportOptions::run.
 std::shared_ptr<const pipeline::Stage> make_report_stage(const pipeline::Config& config, nlohmann::json run);
 
-/// tile → … → report, outputs in `inputs.out`. Every model is loaded and they are checked against each other
-/// (require_models_fit), so that a wrong one is found first.
+/// tile → … → report, outputs in `inputs.out`; without a slide spot_grid → … → stitch, from expression alone. Every
+/// model is loaded and they are checked against each other (require_models_fit), so that a wrong one is found first.
 pipeline::Graph make_line(const pipeline::Config& config, const LineInputs& inputs, Engines& engines);
 
 }  // namespace vtissue::cli

@@ -22,10 +22,13 @@ struct RunArguments {
   LineInputs inputs;
   std::optional<double> mpp;
   std::vector<double> region;
+  std::string ood;
 
   void add_to(CLI::App& app) {
     app.add_option("config", common.config, "pipeline configuration, YAML (docs/configuration.md)")->required();
-    app.add_option("--slide", inputs.slide, "whole-slide image, or a plain TIFF, PNG or JPEG")->required();
+    app.add_option(
+        "--slide", inputs.slide,
+        "whole-slide image, or a plain TIFF, PNG or JPEG; without it a slide is made from measured expression alone");
     app.add_option("--out", inputs.out, "output folder; created if missing")->required();
     app.add_option("--annotations", inputs.annotations,
                    "GeoJSON of QuPath or others: tissue is only within (tissue.annotations)");
@@ -40,6 +43,8 @@ struct RunArguments {
     app.add_option("--region", region, "x,y,width,height in level-0 pixels: only this part")
         ->delimiter(',')
         ->expected(4);
+    app.add_option("--ood", ood, "what happens if the slide is far from what the denoiser was trained with: ood.policy")
+        ->check(CLI::IsMember({"fail", "warn", "off"}));
     common.add_to(app, false);
   }
 
@@ -47,6 +52,7 @@ struct RunArguments {
     pipeline::Config config = common.load_config();
     if (mpp) config.set_value("tile.slide_mpp", *mpp);
     if (!region.empty()) config.set_value("tile.region", region);
+    if (!ood.empty()) config.set_value("ood.policy", ood);
     inputs.expression.check();
     return config;
   }
@@ -77,6 +83,7 @@ int run(const RunArguments& arguments) {
   });
   if (arguments.common.dry_run) return 0;
   for (const char* name : {output_names::kVirtual, output_names::kReport, output_names::kPreview}) {
+    if (arguments.inputs.slide.empty() && name != output_names::kVirtual) break;  // nothing to compare with
     std::cout << (arguments.inputs.out / name).string() << '\n';
   }
   return 0;

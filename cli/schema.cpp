@@ -4,6 +4,7 @@
 #include "stages/encode/encode_config.h"
 #include "stages/evaluate/evaluate_config.h"
 #include "stages/express/express_config.h"
+#include "stages/ood/ood_stage.h"
 #include "stages/report/report_config.h"
 #include "stages/stitch/stitch_config.h"
 #include "stages/synthesize/synthesize_config.h"
@@ -45,6 +46,7 @@ pipeline::ConfigSchema make_schema() {
   schema.add(stages::express_config_keys());
   schema.add(stages::encode_config_keys());
   schema.add(stages::synthesize_config_keys());
+  schema.add(stages::ood_config_keys());
   schema.add(stages::stitch_config_keys());
   schema.add(stages::evaluate_config_keys());
   schema.add(stages::report_config_keys());

@@ -301,6 +301,7 @@ void add_weights_command(CLI::App& app, Action& action) {
   add_import(*weights, action);
   add_known(*weights, action);
   add_verify(*weights, action);
+  add_conditions_command(*weights, action);
 }
 
 }  // namespace vtissue::cli

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <fstream>
 #include <map>
 #include <optional>
 #include <utility>
@@ -66,6 +67,16 @@ nlohmann::json describe_expression(const std::filesystem::path& path, const std:
   return described;
 }
 
+/// What the ood stage found.
+nlohmann::json describe_ood(const std::filesystem::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  nlohmann::json report = nlohmann::json::parse(file, nullptr, false);
+  if (!report.is_object()) {
+    throw Error(ErrorCode::kBadInput, "{}: is no report of the ood stage; run it again", path.string());
+  }
+  return {{"out_of_distribution", std::move(report)}};
+}
+
 }  // namespace
 
 StitchStage::StitchStage(StitchOptions options, std::shared_ptr<const models::Autoencoder> autoencoder)
@@ -74,7 +85,10 @@ StitchStage::StitchStage(StitchOptions options, std::shared_ptr<const models::Au
 }
 
 std::vector<pipeline::Port> StitchStage::inputs() const {
-  return {{.name = "latents"}, {.name = "tiles"}, {.name = "expression", .optional = true}};
+  return {{.name = "latents"},
+          {.name = "tiles"},
+          {.name = "expression", .optional = true},
+          {.name = "ood", .optional = true}};
 }
 
 std::vector<pipeline::Port> StitchStage::outputs() const { return {{.name = "virtual"}}; }
@@ -111,7 +125,18 @@ io::PyramidOptions StitchStage::pyramid_options(const io::TileSet& tiles, const 
   if (latents.made_by.contains("conditions")) configuration.update(latents.made_by["conditions"]);
   if (latents.made_by.contains("settings")) configuration["synthesize"] = latents.made_by["settings"];
   if (latents.made_by.contains("models")) provenance["models"].update(latents.made_by["models"]);
+  for (const char* key : {"perturbation", "drawn_again"}) {
+    if (latents.made_by.contains(key)) provenance[key] = latents.made_by[key];
+  }
   if (!expression.empty()) provenance.merge_patch(expression);
+  // What the picture was drawn from: a slide without one is nobody's tissue, not even in its outlines.
+  const nlohmann::json settings = latents.made_by.value("settings", nlohmann::json::object());
+  provenance["drawn_from"] = {
+      {"slide", !tiles.slide_sha256.empty()},
+      {"morphology", !tiles.slide_sha256.empty() && settings.value("guidance_form", "") != "expression_only"},
+      {"expression",
+       latents.made_by.value("models", nlohmann::json::object()).contains("expression") &&
+           (settings.value("guidance_gene", 0.0) != 0 || settings.value("guidance_form", "") == "ordinary")}};
   provenance["synthetic"] = true;
   provenance["seed"] = seed;
   provenance["mpp"] = tiles.target_mpp;
@@ -149,11 +174,12 @@ void StitchStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings
   require_decodable(inputs.at("latents"), latents, inputs.at("tiles"), tiles, *autoencoder_);
   const io::LatentStoreInfo& info = latents.info();
   const auto expression = inputs.find("expression");
-  const io::PyramidOptions pyramid = pyramid_options(
-      tiles, info,
-      expression == inputs.end()
-          ? nlohmann::json()
-          : describe_expression(expression->second, ctx.input_sha256("expression", expression->second)));
+  nlohmann::json described = nlohmann::json::object();
+  if (expression != inputs.end()) {
+    described = describe_expression(expression->second, ctx.input_sha256("expression", expression->second));
+  }
+  if (const auto ood = inputs.find("ood"); ood != inputs.end()) described.update(describe_ood(ood->second));
+  const io::PyramidOptions pyramid = pyramid_options(tiles, info, described);
   const io::PyramidLayout layout = io::layout_of(pyramid);
   const io::LevelDecorator decorate = overview_mark(layout);
   const BlockPlan plan(layout, kBlockPx);

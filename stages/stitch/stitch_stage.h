@@ -32,7 +32,8 @@ struct StitchOptions {
   std::string numerics_class;                            ///< Device::numerics_class()
 };
 
-/// latents, tiles, expression (optional; its digest and what made it are taken) → virtual.tiff: the tiles decoded, laid
+/// latents, tiles, expression (optional; its digest and what made it are taken), ood (optional; the ood stage's report,
+/// which becomes "out_of_distribution") → virtual.tiff: the tiles decoded, laid
 /// out on glass, and written as a pyramid (io/pyramid_writer.h) that says it is synthetic: in its metadata, in its
 /// label and macro images, and in its pixels (stages/stitch/synthetic_mark.h). To `provenance` the stage adds
 /// "synthetic": true, the digest of the source slide, the noise's seed and the decoder; what synthesis was set to
@@ -45,7 +46,7 @@ class StitchStage : public pipeline::Stage {
   StitchStage(StitchOptions options, std::shared_ptr<const models::Autoencoder> autoencoder);
 
   std::string_view name() const override { return "stitch"; }
-  int format_version() const override { return 4; }
+  int format_version() const override { return 5; }
   std::vector<pipeline::Port> inputs() const override;
   std::vector<pipeline::Port> outputs() const override;
   nlohmann::json identity() const override;

@@ -143,7 +143,9 @@ CanvasSynthesis::CanvasSynthesis(const models::Denoiser& denoiser, const models:
   options_.glass.resize(static_cast<std::size_t>(denoiser.latent_channels()), 0.0f);
   std::uint64_t id = 0;
   const auto add = [&](Kind kind, int evaluation, std::size_t items) {
-    passes_.push_back({kind, evaluation, items, id});
+    const std::size_t index = passes_.size();
+    if (options_.scope) items = options_.scope->squares.at(index).size();
+    passes_.push_back({kind, evaluation, items, id, index});
     id += parts(passes_.back());
     if (makes_state(passes_.back())) ++generations_;
   };
@@ -170,12 +172,15 @@ std::int64_t CanvasSynthesis::window_evaluations() const {
   return count;
 }
 
+std::uint64_t CanvasSynthesis::part_ids() const { return passes_.back().first + parts(passes_.back()); }
+
 std::size_t CanvasSynthesis::values() const {
   return static_cast<std::size_t>(denoiser_.latent_channels()) * static_cast<std::size_t>(layout_.size()) *
          static_cast<std::size_t>(layout_.size());
 }
 
 std::vector<Point<Latent>> CanvasSynthesis::squares(const Pass& pass) const {
+  if (options_.scope) return options_.scope->squares[pass.index];
   if (pass.kind != Kind::kUpdate) {
     return layout_.windows(sampler_.evaluations()[static_cast<std::size_t>(pass.evaluation)].step);
   }
@@ -188,7 +193,9 @@ void CanvasSynthesis::run(pipeline::RunContext& ctx) {
   const std::vector<TileCell>& cells = conditions_.cells();
   const int planes = 1 + sampler_.history_planes();
   const int size = layout_.size(), channels = denoiser_.latent_channels();
-  const bool in_memory = TissueCanvas::bytes(cells.size(), size, channels, planes) <= options_.memory_bytes;
+  // Of memory only the pages count that are written to.
+  const std::size_t touched = options_.scope ? options_.scope->tiles : cells.size();
+  const bool in_memory = TissueCanvas::bytes(touched, size, channels, planes) <= options_.memory_bytes;
   if (!in_memory) std::filesystem::create_directories(ctx.chunks().folder());
   canvas_ = std::make_unique<TissueCanvas>(cells, size, channels, planes,
                                            in_memory ? std::filesystem::path() : ctx.chunks().folder());
@@ -205,7 +212,13 @@ void CanvasSynthesis::run(pipeline::RunContext& ctx) {
     next = p + 1;
     generation = static_cast<int>(g);
   }
-  if (next > 0) load(passes_[next - 1], generation, ctx);
+  const auto state_is_whole = [&] {
+    if (options_.after_state) options_.after_state(generation, *canvas_);
+  };
+  if (next > 0) {
+    load(passes_[next - 1], generation, ctx);
+    state_is_whole();
+  }
   for (std::size_t p = 0; p < next; ++p) {
     if (passes_[p].kind != Kind::kUpdate) ctx.advance(static_cast<std::int64_t>(passes_[p].items));
   }
@@ -218,6 +231,7 @@ void CanvasSynthesis::run(pipeline::RunContext& ctx) {
     run_pass(pass, generation, pass.kind == Kind::kUpdate ? &passes_[p - 1] : nullptr, ctx);
     if (!makes_state(pass)) continue;
     ++generation;
+    state_is_whole();
     if (previous_state) remove_before(passes_[*previous_state], ctx);
     previous_state = p;
   }

@@ -2,13 +2,16 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
 #include "models/engines.h"
 #include "models/samplers/sampler.h"
 #include "pipeline/run_context.h"
+#include "stages/synthesize/canvas_scope.h"
 #include "stages/synthesize/tile_conditions.h"
 #include "stages/synthesize/tissue_canvas.h"
 #include "stages/synthesize/window_layout.h"
@@ -24,6 +27,11 @@ struct CanvasOptions {
   std::vector<float> glass;
   std::size_t chunk = 16;              ///< windows committed at once: whole micro-batches
   std::size_t memory_bytes = 1 << 30;  ///< a larger canvas is mapped from a file in the work folder
+  std::optional<CanvasScope> scope;    ///< a part of the slide; else all of it
+  /// Called when the state of generation 1, 2, … (one a step, two for samplers that evaluate twice) is whole: it lies
+  /// in slot generation % 2, plane 0, and may be changed there. Called again for the last one when a run is gone on
+  /// with.
+  std::function<void(int generation, TissueCanvas& canvas)> after_state;
 };
 
 /// The denoiser's steps over all latents of a slide's tiles, window by window (DESIGN 6). A step reads one slot of the
@@ -39,6 +47,10 @@ class CanvasSynthesis {
 
   /// Evaluations of the network in all, in windows.
   std::int64_t window_evaluations() const;
+  /// States that are made, the last of which is the result.
+  int generations() const { return generations_; }
+  /// Ids of the committed parts are below.
+  std::uint64_t part_ids() const;
 
   /// Throws Error kInterrupted, kOutput, kModel for latents that are none.
   void run(pipeline::RunContext& ctx);
@@ -57,6 +69,7 @@ class CanvasSynthesis {
     int evaluation;
     std::size_t items;    ///< windows, or tiles for kUpdate
     std::uint64_t first;  ///< id of its first part
+    std::size_t index;    ///< in passes_
   };
   struct Chunk;
   class Blend;

@@ -58,9 +58,16 @@ class SynthesizeStage : public pipeline::Stage {
   void run(const pipeline::Bindings& inputs, const pipeline::Bindings& outputs,
            pipeline::RunContext& ctx) const override;
 
- private:
+  // For stages that draw parts of a slide anew in the same way.
+
+  const SynthesizeOptions& options() const { return options_; }
+  const std::shared_ptr<const models::Denoiser>& denoiser() const { return denoiser_; }
+  const models::Sampler& sampler() const { return sampler_; }
+  CanvasOptions canvas_options() const;
   /// For the latents' index: settings under the configuration's names, models by digest.
   nlohmann::json made_by(const ConditionSource& conditions) const;
+
+ private:
   std::size_t values_per_tile() const;
   std::size_t rows_per_chunk() const;
   /// The latents of tile after tile, from `read(tile, out)`, into the store.
@@ -69,7 +76,6 @@ class SynthesizeStage : public pipeline::Stage {
   /// Every tile alone through all steps; a chunk's tiles are committed when they are done.
   void run_independent(const ConditionSource& conditions, const std::filesystem::path& folder,
                        pipeline::RunContext& ctx) const;
-  CanvasOptions canvas_options() const;
   void run_canvas(const ConditionSource& conditions, const std::filesystem::path& folder,
                   pipeline::RunContext& ctx) const;
 

@@ -33,6 +33,7 @@ class ConditionSource {
   /// the same tiles of one slide, kModel if an encoder is not the one the denoiser was trained with.
   ConditionSource(const std::filesystem::path& features, const std::optional<std::filesystem::path>& genes,
                   std::shared_ptr<const models::Denoiser> denoiser);
+  virtual ~ConditionSource() = default;
 
   const std::vector<TileCell>& cells() const { return features_.cells(); }
   const std::string& slide_sha256() const { return features_.slide_sha256(); }
@@ -42,7 +43,7 @@ class ConditionSource {
   std::optional<io::FeatureSetInfo> gene_info() const;
   /// What the stages that made the stores were set to, by stage.
   nlohmann::json settings() const;
-  ConditionRows read(std::size_t first, std::size_t count) const;
+  virtual ConditionRows read(std::size_t first, std::size_t count) const;
 
  private:
   void check_genes(const std::filesystem::path& features, const std::filesystem::path& genes) const;

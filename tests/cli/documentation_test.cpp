@@ -25,6 +25,11 @@ TEST(Documentation, EverySubcommandHasHelpAndTheStagesHaveAPage) {
     EXPECT_THAT(readme, HasSubstr("docs/stages/" + stage + ".md"));
     EXPECT_THAT(read_text("docs/stages/" + stage + ".md"), HasSubstr("vtissue " + stage));
   }
+  for (const std::string command : {"perturb", "draws", "audit"}) {
+    EXPECT_EQ(run_program({command, "--help"}).exit_code, 0) << command;
+    EXPECT_THAT(readme, HasSubstr("docs/stages/" + command + ".md"));
+    EXPECT_THAT(read_text("docs/stages/" + command + ".md"), HasSubstr("vtissue " + command));
+  }
   for (const std::string command : {"run", "plan", "train", "inspect", "doctor", "view"}) {
     EXPECT_EQ(run_program({command, "--help"}).exit_code, 0) << command;
   }
@@ -35,7 +40,7 @@ TEST(Documentation, VersionIsOneLine) {
 }
 
 TEST(Documentation, EveryPipelineConfigurationOfTheTreeIsValid) {
-  for (const char* name : {"demo.yaml", "demo-measured.yaml", "null.yaml"}) {
+  for (const char* name : {"demo.yaml", "demo-measured.yaml", "expression-only.yaml", "null.yaml"}) {
     const ProgramResult result =
         run_program({"doctor", "--config", std::string(VTISSUE_SOURCE_DIR) + "/configs/" + name});
     EXPECT_EQ(result.exit_code, 0) << name << "\n" << result.out << result.err;
