@@ -27,6 +27,10 @@ void add_export_tissue(CLI::App& command, Action& action) {
   tissue->callback([&action, arguments] {
     action = [arguments] {
       const io::TileSet tiles = io::read_tiles(arguments->tiles);
+      if (tiles.pixel_aspect != 1) {
+        throw Error(ErrorCode::kBadInput, "{}: the slide's pixels are not square, and outlines are not scaled",
+                    arguments->tiles.string());
+      }
       Point<Level0Px> origin;
       if (!arguments->slide.empty()) {
         const auto slide = io::SlideReader::open(arguments->slide);

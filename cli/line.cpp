@@ -52,6 +52,27 @@ nlohmann::json configuration_of_stitch(const Config& config) {
   return {{"stitch", stages::public_configuration(config).at("stitch")}};
 }
 
+/// A tile stage that refuses, before anything runs, grids which synthesize cannot use.
+std::shared_ptr<const Stage> make_tile_stage_for_synthesis(const Config& config) {
+  stages::TileOptions options = stages::tile_options(config);
+  const stages::SynthesizeOptions synthesis = stages::synthesize_options(config);
+  if (options.overlap_px != 0) {
+    throw Error(ErrorCode::kUsage,
+                "tile.overlap_px = {}: synthesis takes tiles side by side; set it to 0, or run tile, embed and express "
+                "one by one",
+                options.overlap_px);
+  }
+  if (options.half_shift && synthesis.mode != stages::SynthesisMode::kIndependent) {
+    throw Error(
+        ErrorCode::kUsage,
+        "tile.shift = half: synthesis mode {} takes tiles from the slide's corner on; set tile.shift = none, or "
+        "synthesize.mode = independent",
+        to_string(synthesis.mode));
+  }
+  options.for_synthesis = true;
+  return std::make_shared<stages::TileStage>(std::move(options));
+}
+
 }  // namespace
 
 void ExpressionSource::check() const {
@@ -220,7 +241,7 @@ Graph make_line(const Config& config, const LineInputs& inputs, Engines& engines
   require_models_fit(config, engines, predicted);
   Graph graph;
 
-  pipeline::Node tile_node{.stage = make_tile_stage(config),
+  pipeline::Node tile_node{.stage = make_tile_stage_for_synthesis(config),
                            .inputs = {{"slide", inputs.slide}},
                            .outputs = {{"tiles", out / output_names::kTiles}}};
   const auto bind_tissue = [&](const char* port, const fs::path& given, const char* key) {
@@ -229,10 +250,15 @@ Graph make_line(const Config& config, const LineInputs& inputs, Engines& engines
   };
   bind_tissue("annotations", inputs.annotations, "tissue.annotations");
   bind_tissue("tissue_mask", inputs.tissue_mask, "tissue.mask");
+  if (config.has("tile.coordinates")) tile_node.inputs["coordinates"] = config.get<std::string>("tile.coordinates");
   const NodeId tile = graph.add(std::move(tile_node));
-  const NodeId embed = graph.add({.stage = make_embed_stage(config, engines, predicted),
-                                  .inputs = {{"slide", inputs.slide}, {"tiles", OutputRef{tile, "tiles"}}},
-                                  .outputs = {{"features", out / output_names::kFeatures}}});
+  pipeline::Node embed_node{.stage = make_embed_stage(config, engines, predicted),
+                            .inputs = {{"slide", inputs.slide}, {"tiles", OutputRef{tile, "tiles"}}},
+                            .outputs = {{"features", out / output_names::kFeatures}}};
+  if (config.has("embed.patch_features")) {
+    embed_node.inputs["patch_features"] = config.get<std::string>("embed.patch_features");
+  }
+  const NodeId embed = graph.add(std::move(embed_node));
 
   pipeline::Node express_node{.stage = make_express_stage(config, engines, inputs.expression),
                               .inputs = {{"slide", inputs.slide}, {"tiles", OutputRef{tile, "tiles"}}},

@@ -79,8 +79,8 @@ std::string_view method_name(std::uint16_t method) {
 
 }  // namespace
 
-std::uint32_t crc32(std::span<const std::byte> bytes) {
-  std::uint32_t crc = 0xffffffff;
+std::uint32_t crc32(std::span<const std::byte> bytes, std::uint32_t before) {
+  std::uint32_t crc = ~before;
   while (bytes.size() >= 8) {
     const std::uint32_t low = field<std::uint32_t>(bytes, 0) ^ crc;
     const auto high = field<std::uint32_t>(bytes, 4);

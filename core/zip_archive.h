@@ -10,8 +10,8 @@
 
 namespace vtissue {
 
-/// CRC-32 as zip files store it (polynomial 0xEDB88320, reflected, inverted).
-std::uint32_t crc32(std::span<const std::byte> bytes);
+/// CRC-32 as zip files store it (polynomial 0xEDB88320, reflected, inverted), going on from that of the bytes before.
+std::uint32_t crc32(std::span<const std::byte> bytes, std::uint32_t before = 0);
 
 /// The entries of a zip archive in memory, as PyTorch writes them: stored, not compressed; zip64 for large ones.
 /// Everything is taken from the central directory and checked against the archive's size; nothing is copied.

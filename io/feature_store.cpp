@@ -67,7 +67,7 @@ struct FeatureWriter::Impl {
 };
 
 FeatureWriter::FeatureWriter(const std::filesystem::path& path, std::span<const TileCell> cells,
-                             const std::string& slide_sha256, const std::string& settings) {
+                             const std::string& slide_sha256, const std::string& settings, const std::string& grid) {
   if (std::ranges::adjacent_find(cells, std::ranges::greater_equal{}) != cells.end()) {
     throw std::logic_error("FeatureWriter: cells are not sorted and unique");
   }
@@ -76,6 +76,7 @@ FeatureWriter::FeatureWriter(const std::filesystem::path& path, std::span<const 
   hdf5::write_format(root, kFormat, kVersion);
   root.set_string("slide_sha256", slide_sha256);
   root.set_string("settings", settings);
+  if (!grid.empty()) root.set_string("grid", grid);
   std::vector<std::int32_t> numbers;
   numbers.reserve(2 * cells.size());
   for (const TileCell cell : cells) numbers.insert(numbers.end(), {cell.column, cell.row});
@@ -141,6 +142,7 @@ struct FeatureReader::Impl {
   hdf5::File file;
   std::string slide_sha256;
   std::string settings;
+  std::string grid;
   std::vector<TileCell> cells;
   std::map<std::string, Set, std::less<>> sets;
 
@@ -157,7 +159,12 @@ FeatureReader::FeatureReader(const std::filesystem::path& path) {
   hdf5::File file = hdf5::File::open(path);
   const hdf5::Group root = file.root();
   hdf5::require_format(root, kFormat, kVersion, kMadeBy);
-  impl_.reset(new Impl{std::move(file), root.required_string("slide_sha256"), hdf5::read_settings(root), {}, {}});
+  impl_.reset(new Impl{std::move(file),
+                       root.required_string("slide_sha256"),
+                       hdf5::read_settings(root),
+                       root.string_attribute("grid").value_or(""),
+                       {},
+                       {}});
 
   const hdf5::Dataset cells = root.dataset("cells");
   if (cells.shape().size() != 2) cells.place().fail("is not an array [tiles, 2]");
@@ -194,6 +201,7 @@ const std::vector<TileCell>& FeatureReader::cells() const { return impl_->cells;
 
 const std::string& FeatureReader::slide_sha256() const { return impl_->slide_sha256; }
 const std::string& FeatureReader::settings() const { return impl_->settings; }
+const std::string& FeatureReader::grid() const { return impl_->grid; }
 
 std::vector<FeatureSetInfo> FeatureReader::sets() const {
   std::vector<FeatureSetInfo> infos;

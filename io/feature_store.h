@@ -26,9 +26,9 @@ struct FeatureSetInfo {
 class FeatureWriter {
  public:
   /// `cells` sorted and unique; `slide_sha256` as in tiles.h5, empty if unknown; `settings` of the stage that writes, a
-  /// JSON object. A file that was not finish()ed is removed. Throws Error kOutput.
+  /// JSON object; `grid` as TileSet::grid(). A file that was not finish()ed is removed. Throws Error kOutput.
   FeatureWriter(const std::filesystem::path& path, std::span<const TileCell> cells, const std::string& slide_sha256,
-                const std::string& settings = "{}");
+                const std::string& settings = "{}", const std::string& grid = "");
   ~FeatureWriter();
   FeatureWriter(const FeatureWriter&) = delete;
   FeatureWriter& operator=(const FeatureWriter&) = delete;
@@ -60,6 +60,7 @@ class FeatureReader {
   /// Of the slide that the tiles lie on; empty if the writer did not know it.
   const std::string& slide_sha256() const;
   const std::string& settings() const;       ///< of the stage that wrote it, a JSON object
+  const std::string& grid() const;           ///< of the tiles, as TileSet::grid()
   std::vector<FeatureSetInfo> sets() const;  ///< in alphabetical order
   /// Throws Error kBadInput if there is no such set.
   FeatureSetInfo info(std::string_view set) const;

@@ -220,27 +220,28 @@ void Dataset::require_shape(std::span<const std::uint64_t> shape) const {
   place_.fail(fmt::format("has shape [{}], expected [{}]", fmt::join(shape_, ", "), fmt::join(shape, ", ")));
 }
 
-std::pair<Handle, Handle> Dataset::select_rows(std::uint64_t first, std::uint64_t count) const {
-  if (first > shape_[0] || count > shape_[0] - first) {
-    place_.fail(fmt::format("rows {} to {} of {} asked for", first, first + count, shape_[0]));
+std::pair<Handle, Handle> Dataset::select_rows(std::uint64_t first, std::uint64_t count, std::size_t axis) const {
+  if (first > shape_.at(axis) || count > shape_[axis] - first) {
+    place_.fail(fmt::format("rows {} to {} of {} asked for", first, first + count, shape_[axis]));
   }
   std::vector<hsize_t> start(shape_.size(), 0), extent(shape_.begin(), shape_.end());
-  start[0] = first;
-  extent[0] = count;
+  start[axis] = first;
+  extent[axis] = count;
   Handle memory(H5Screate_simple(static_cast<int>(extent.size()), extent.data(), nullptr), H5Sclose);
   Handle file(H5Dget_space(id()), H5Sclose);
   H5Sselect_hyperslab(file.get(), H5S_SELECT_SET, start.data(), nullptr, extent.data(), nullptr);
   return {std::move(memory), std::move(file)};
 }
 
-void Dataset::read_block(hid_t memory_type, std::uint64_t first, std::uint64_t count, void* out) const {
+void Dataset::read_block(hid_t memory_type, std::uint64_t first, std::uint64_t count, void* out,
+                         std::size_t axis) const {
   const ApiLock lock;
   prepare_lzf(id(), place_);
   herr_t status = 0;
   if (shape_.empty()) {
     status = H5Dread(id(), memory_type, H5S_ALL, H5S_ALL, H5P_DEFAULT, out);
   } else if (count > 0 && elements() > 0) {
-    const auto [memory, file] = select_rows(first, count);
+    const auto [memory, file] = select_rows(first, count, axis);
     status = H5Dread(id(), memory_type, memory.get(), file.get(), H5P_DEFAULT, out);
   }
   if (status < 0) fail_unreadable(id(), place_);
@@ -266,7 +267,7 @@ void Dataset::write_block(hid_t memory_type, std::uint64_t first, std::uint64_t 
   if (shape_.empty()) {
     status = H5Dwrite(id(), memory_type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values);
   } else if (count > 0 && elements() > 0) {
-    const auto [memory, file] = select_rows(first, count);
+    const auto [memory, file] = select_rows(first, count, 0);
     status = H5Dwrite(id(), memory_type, memory.get(), file.get(), H5P_DEFAULT, values);
   }
   if (status < 0) place_.fail_with_reason("cannot be written");
@@ -349,6 +350,25 @@ Dataset Group::create_dataset(const std::string& name, hid_t type, std::span<con
   const Handle space(
       shape.empty() ? H5Screate(H5S_SCALAR) : H5Screate_simple(static_cast<int>(extent.size()), extent.data(), nullptr),
       H5Sclose);
+  Handle handle(H5Dcreate2(id(), name.c_str(), type, space.get(), H5P_DEFAULT, creation.get(), access.get()), H5Dclose);
+  if (!handle) place_.child(name).fail_with_reason("cannot be created");
+  return {std::move(handle), place_.child(name)};
+}
+
+Dataset Group::create_growable_dataset(const std::string& name, hid_t type, std::span<const std::uint64_t> shape,
+                                       std::uint64_t chunk_rows) {
+  const ApiLock lock;
+  const Handle creation = property_list(H5P_DATASET_CREATE);
+  const Handle access = property_list(H5P_DATASET_ACCESS);
+  make_deterministic(creation.get());
+  const std::vector<hsize_t> extent(shape.begin(), shape.end());
+  std::vector<hsize_t> most = extent, chunk = extent;
+  most[0] = H5S_UNLIMITED;
+  chunk[0] = std::max<std::uint64_t>(chunk_rows, 1);
+  const std::uint64_t row_values = shape[0] == 0 ? 1 : product(shape) / shape[0];
+  H5Pset_chunk(creation.get(), static_cast<int>(chunk.size()), chunk.data());
+  H5Pset_chunk_cache(access.get(), 521, 2 * chunk[0] * row_values * H5Tget_size(type), 1.0);
+  const Handle space(H5Screate_simple(static_cast<int>(extent.size()), extent.data(), most.data()), H5Sclose);
   Handle handle(H5Dcreate2(id(), name.c_str(), type, space.get(), H5P_DEFAULT, creation.get(), access.get()), H5Dclose);
   if (!handle) place_.child(name).fail_with_reason("cannot be created");
   return {std::move(handle), place_.child(name)};

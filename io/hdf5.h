@@ -84,6 +84,7 @@ class Object {
   std::optional<std::string> string_attribute(const std::string& name) const;
   std::optional<std::vector<std::string>> strings_attribute(const std::string& name) const;
   std::optional<std::vector<std::int64_t>> integers_attribute(const std::string& name) const;
+  std::optional<std::vector<double>> numbers_attribute(const std::string& name) const;
   /// The same, but absence is an Error too.
   std::string required_string(const std::string& name) const;
   std::int64_t required_integer(const std::string& name) const;
@@ -94,6 +95,7 @@ class Object {
   void set_integer(const std::string& name, std::int64_t value);
   void set_integers(const std::string& name, std::span<const std::int64_t> values);
   void set_number(const std::string& name, double value);
+  void set_numbers(const std::string& name, std::span<const double> values);
 
  protected:
   Object(Handle handle, Place place) : handle_(std::move(handle)), place_(std::move(place)) {}
@@ -120,10 +122,10 @@ class Dataset : public Object {
     read_block(native_type<T>(), 0, shape_.empty() ? 0 : shape_[0], values.data());
     return values;
   }
-  /// Rows [first, first + count) of axis 0; `out` holds them.
+  /// Rows [first, first + count) of `axis`, all there is of the others; `out` holds them.
   template <typename T>
-  void read_rows(std::uint64_t first, std::uint64_t count, T* out) const {
-    read_block(native_type<T>(), first, count, out);
+  void read_rows(std::uint64_t first, std::uint64_t count, T* out, std::size_t axis = 0) const {
+    read_block(native_type<T>(), first, count, out, axis);
   }
   /// Variable-length or fixed strings, row-major; a scalar gives one.
   std::vector<std::string> read_strings() const;
@@ -141,9 +143,9 @@ class Dataset : public Object {
 
  private:
   void require_numbers() const;
-  void read_block(hid_t memory_type, std::uint64_t first, std::uint64_t count, void* out) const;
-  /// Data spaces that select rows of axis 0: of memory, of the file.
-  std::pair<Handle, Handle> select_rows(std::uint64_t first, std::uint64_t count) const;
+  void read_block(hid_t memory_type, std::uint64_t first, std::uint64_t count, void* out, std::size_t axis = 0) const;
+  /// Data spaces that select rows of an axis: of memory, of the file.
+  std::pair<Handle, Handle> select_rows(std::uint64_t first, std::uint64_t count, std::size_t axis) const;
   std::vector<std::uint64_t> shape_;
   std::uint64_t element_bytes_ = 1;  ///< of the file's type
   TypeKind kind_ = TypeKind::kOther;
@@ -168,6 +170,9 @@ class Group : public Object {
   Group create_group(const std::string& name);
   Dataset create_dataset(const std::string& name, hid_t type, std::span<const std::uint64_t> shape,
                          std::span<const std::uint64_t> chunk = {});
+  /// Chunked by `chunk_rows` rows, with no limit to its rows: what programs that add rows to a dataset want.
+  Dataset create_growable_dataset(const std::string& name, hid_t type, std::span<const std::uint64_t> shape,
+                                  std::uint64_t chunk_rows);
   template <typename T>
   Dataset write(const std::string& name, std::span<const std::uint64_t> shape, std::span<const T> values) {
     Dataset dataset = create_dataset(name, native_type<T>(), shape);

@@ -76,6 +76,10 @@ std::optional<std::vector<std::int64_t>> Object::integers_attribute(const std::s
   return numeric_attribute<std::int64_t>(id(), name, place_);
 }
 
+std::optional<std::vector<double>> Object::numbers_attribute(const std::string& name) const {
+  return numeric_attribute<double>(id(), name, place_);
+}
+
 std::string Object::required_string(const std::string& name) const {
   auto value = string_attribute(name);
   if (!value) place_.fail(fmt::format("attribute '{}' is missing", name));
@@ -121,6 +125,11 @@ void Object::set_integers(const std::string& name, std::span<const std::int64_t>
 void Object::set_number(const std::string& name, double value) {
   const ApiLock lock;
   write_attribute(id(), name, H5T_NATIVE_DOUBLE, std::nullopt, &value, place_);
+}
+
+void Object::set_numbers(const std::string& name, std::span<const double> values) {
+  const ApiLock lock;
+  write_attribute(id(), name, H5T_NATIVE_DOUBLE, values.size(), values.data(), place_);
 }
 
 }  // namespace vtissue::io::hdf5

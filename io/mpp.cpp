@@ -52,6 +52,8 @@ std::optional<Mpp> from_objective(const SlideProperties& properties) {
 
 }  // namespace
 
+bool is_square(const Mpp& mpp) { return std::abs(mpp.x - mpp.y) <= kLargestAnisotropy * std::min(mpp.x, mpp.y); }
+
 std::optional<double> parse_property_number(std::string_view text) {
   const auto is_blank = [](char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; };
   while (!text.empty() && is_blank(text.front())) text.remove_prefix(1);
@@ -91,9 +93,12 @@ std::optional<Mpp> resolve_mpp(const SlideProperties& properties, std::optional<
   if (!mpp) mpp = pair_of(number_of(properties, "aperio.MPP"), std::nullopt, "aperio.MPP");
   if (!mpp) mpp = from_tiff_resolution(properties);
   if (!mpp) mpp = from_objective(properties);
-  if (mpp && std::abs(mpp->x - mpp->y) > kLargestAnisotropy * std::min(mpp->x, mpp->y)) {
-    throw Error(ErrorCode::kBadInput, "{}: pixels are not square: {} x {} µm ({}); pass the right value with --mpp",
-                path.string(), mpp->x, mpp->y, mpp->source);
+  if (mpp && std::max(mpp->x, mpp->y) > kLargestAspect * std::min(mpp->x, mpp->y)) {
+    throw Error(
+        ErrorCode::kBadInput,
+        "{}: pixels of {} x {} µm ({}) are not believed: no scanner makes them more than {} times as long as wide; "
+        "pass the right value with --mpp",
+        path.string(), mpp->x, mpp->y, mpp->source, kLargestAspect);
   }
   return mpp;
 }

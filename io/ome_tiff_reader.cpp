@@ -1,12 +1,16 @@
 #include "io/ome_tiff_reader.h"
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
+#include <map>
+#include <string>
 #include <utility>
 
 #include "core/error.h"
 #include "io/ome_xml.h"
 #include "io/tiff_tiles.h"
+#include "io/vips_reader.h"
 
 namespace vtissue::io {
 namespace {
@@ -26,6 +30,12 @@ class OmeTiffReader final : public SlideReader {
     SlideProperties properties = ome_properties(tiff.description);
     info_.mpp = resolve_mpp(properties, options.mpp, path);
     info_.icc_profile = std::move(tiff.icc_profile);
+    for (const OmeImage& image : ome_images(tiff.description)) {
+      const std::string name = associated_name(image.name);
+      if (image.directory > 0 && !name.empty() && pages_.emplace(name, image.directory).second) {
+        info_.associated.push_back(name);
+      }
+    }
   }
 
   const SlideInfo& info() const override { return info_; }
@@ -39,7 +49,21 @@ class OmeTiffReader final : public SlideReader {
 
   Picture thumbnail(int longest_px) const override { return area_thumbnail(longest_px); }
 
+  Picture associated_image(const std::string& name) const override {
+    const auto page = pages_.find(name);
+    return page == pages_.end() ? SlideReader::associated_image(name) : read_tiff_page(info_.path, page->second);
+  }
+
  private:
+  /// What the others call an image of that name ("label image", "Macro"); empty for a picture of another kind.
+  static std::string associated_name(std::string name) {
+    std::ranges::transform(name, name.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    for (const std::string_view known : {"label", "macro", "thumbnail"}) {
+      if (name.starts_with(known)) return std::string(known);
+    }
+    return name.starts_with("overview") ? "macro" : "";
+  }
+
   /// Level 0, then the SubIFDs as long as they get smaller.
   static std::vector<TiffLevel> levels_of(TiffLevels& tiff) {
     std::vector<TiffLevel> levels{std::move(tiff.chain.front())};
@@ -51,6 +75,7 @@ class OmeTiffReader final : public SlideReader {
   }
 
   TiffTiles tiles_;
+  std::map<std::string, int> pages_;  // of the pictures beside the slide
   SlideInfo info_;
 };
 

@@ -35,7 +35,40 @@ double micrometres(std::string_view unit) {
   return 0;
 }
 
+/// Start of the next tag of this name, with or without a namespace, at or after `at`.
+std::size_t next_tag(std::string_view xml, std::string_view name, std::size_t at) {
+  for (at = xml.find(name, at); at != std::string_view::npos; at = xml.find(name, at + 1)) {
+    const std::size_t end = at + name.size();
+    const bool begins = at > 0 && (xml[at - 1] == '<' || xml[at - 1] == ':');
+    if (begins && end < xml.size() && std::string_view(" \n\t\r/>").find(xml[end]) != std::string_view::npos) return at;
+  }
+  return std::string_view::npos;
+}
+
 }  // namespace
+
+std::vector<OmeImage> ome_images(std::string_view xml) {
+  std::vector<OmeImage> images;
+  if (xml.find("<OME") == std::string_view::npos && xml.find(":OME") == std::string_view::npos) return images;
+  for (std::size_t at = next_tag(xml, "Image", 0); at != std::string_view::npos;) {
+    // An end tag </Image> or </ome:Image> begins with a slash, which the name's neighbour shows.
+    const std::size_t next = next_tag(xml, "Image", at + 1);
+    const std::string_view image = xml.substr(at, next == std::string_view::npos ? next : next - at);
+    at = next;
+    const std::size_t bracket = xml.rfind('<', static_cast<std::size_t>(image.data() - xml.data()));
+    if (bracket != std::string_view::npos && xml[bracket + 1] == '/') continue;
+    const std::size_t data = next_tag(image, "TiffData", 0);
+    if (data == std::string_view::npos) continue;
+    const std::string_view tag = image.substr(data, image.find('>', data) - data);
+    const std::string_view rest = image.substr(data);
+    if (next_tag(rest.substr(0, rest.find("TiffData", 1)), "UUID", 0) != std::string_view::npos) continue;
+    const auto directory = parse_property_number(attribute_of(tag, "IFD").value_or("0"));
+    if (!directory || *directory < 0 || *directory > 65535) continue;
+    const std::string_view head = image.substr(0, image.find('>'));
+    images.push_back({std::string(attribute_of(head, "Name").value_or("")), static_cast<int>(*directory)});
+  }
+  return images;
+}
 
 SlideProperties ome_properties(std::string_view xml) {
   SlideProperties properties;

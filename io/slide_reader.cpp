@@ -9,6 +9,8 @@
 #include "io/ome_tiff_reader.h"
 #include "io/openslide_reader.h"
 #include "io/resample.h"
+#include "io/square_pixels.h"
+#include "io/srgb_reader.h"
 #include "io/tiff_check.h"
 #include "io/vips_reader.h"
 
@@ -48,9 +50,13 @@ std::unique_ptr<SlideReader> SlideReader::open(const fs::path& path, const Slide
   require_regular_file(path);
   check_tiff_is_whole(path);
   TiffLevels tiff = read_tiff_levels(path);
-  if (auto slide = open_ome_tiff(path, options, tiff)) return slide;
-  if (auto slide = open_openslide(path, options, std::move(tiff))) return slide;
-  if (auto picture = open_picture(path, options)) return picture;
+  const auto seen = [&options](std::unique_ptr<SlideReader> slide) {
+    if (options.to_srgb) slide = read_as_srgb(std::move(slide));
+    return read_with_square_pixels(std::move(slide), options.pixel_aspect);
+  };
+  if (auto slide = open_ome_tiff(path, options, tiff)) return seen(std::move(slide));
+  if (auto slide = open_openslide(path, options, std::move(tiff))) return seen(std::move(slide));
+  if (auto picture = open_picture(path, options)) return seen(std::move(picture));
   throw Error(ErrorCode::kBadInput,
               "{}: not recognised as a slide or picture (OpenSlide's formats, TIFF, PNG and JPEG are read)",
               path.string());

@@ -35,15 +35,21 @@ struct SlideInfo {
   std::string format;              ///< OpenSlide's vendor, "ome-tiff", or "image" for a plain picture
   std::vector<SlideLevel> levels;  ///< [0] is the largest
   std::optional<Mpp> mpp;          ///< absent: nothing trustworthy in the file
+  double pixel_aspect = 1;         ///< height by width of the file's pixels where they are not square; see open()
   std::optional<double> objective_power;
   std::optional<Box<Level0Px>> bounds;  ///< non-empty area of sparse formats
   std::vector<std::string> associated;  ///< pictures besides the slide: "label", "macro", "thumbnail"
-  std::vector<std::byte> icc_profile;   ///< what the numbers mean, if a TIFF, PNG or JPEG says; they are not converted
-  std::filesystem::path path;           ///< as given to open(); for messages
+  std::vector<std::byte>
+      icc_profile;                 ///< what the numbers mean, if a TIFF, PNG or JPEG says; see SlideOptions::to_srgb
+  bool converted_to_srgb = false;  ///< pixels are converted by the profile the file has; icc_profile is empty then
+  std::filesystem::path path;      ///< as given to open(); for messages
 };
 
 struct SlideOptions {
   std::optional<double> mpp;  ///< µm/px of level 0, overrides the file (--mpp)
+  /// Height by width of the file's pixels, 0.5..2; nothing: as the file's µm/px say, square with `mpp`.
+  std::optional<double> pixel_aspect;
+  bool to_srgb = false;  ///< convert pixels by the slide's ICC profile, if it has one
 };
 
 /// A whole-slide image, read-only. Thread-safe. RGB8, row-major [h, w, 3], composed over white;
@@ -52,6 +58,8 @@ class SlideReader {
  public:
   /// OME-TIFF of RGB with SubIFDs, OpenSlide's formats, else plain TIFF, PNG and JPEG through libvips. Tiles of
   /// Aperio's files and of tiled TIFFs are decoded straight to RGB; what is unusual in them goes through OpenSlide.
+  /// A slide whose pixels are not square by more than 1 % is read as if they were: rows are resampled, so that its
+  /// level-0 row y is the file's row y / info().pixel_aspect (io/square_pixels.h); --mpp says that they are square.
   /// Throws Error kBadInput: missing, not a slide, damaged, truncated; kUsage: options.mpp out of range.
   static std::unique_ptr<SlideReader> open(const std::filesystem::path& path, const SlideOptions& options = {});
   virtual ~SlideReader() = default;

@@ -3,16 +3,20 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdlib>
 #include <stdexcept>
+#include <tuple>
 
 #include "io/hdf5.h"
+#include "io/mpp.h"
 #include "io/tile_reader.h"
 
 namespace vtissue::io {
 namespace {
 
 constexpr std::string_view kFormat = "vtissue-tiles";
-constexpr std::int64_t kVersion = 1;
+constexpr std::int64_t kVersion = 1;        // the base lattice
+constexpr std::int64_t kSecondVersion = 2;  // with what programs of before would misplace or read otherwise
 constexpr const char* kArtifacts = "artifacts";
 constexpr std::int64_t kLargestSide = 10'000'000;  // pixels; libvips has the same limit
 
@@ -39,11 +43,30 @@ std::string misplaced(const TileSet& tiles) {
   return {};
 }
 
+std::string wrong_lattice(const TileSet& tiles) {
+  const TileLattice& lattice = *tiles.lattice;
+  if (lattice.stride_px < 1 || lattice.stride_px > kLargestSide)
+    return fmt::format("stride_px is {}", lattice.stride_px);
+  if (lattice.cell_px != 1 && 2 * std::int64_t{lattice.cell_px} != lattice.stride_px) {
+    return fmt::format("cell_px is {}, expected 1 or half of stride_px = {}", lattice.cell_px, lattice.stride_px);
+  }
+  if (std::abs(lattice.offset.x) > kLargestSide || std::abs(lattice.offset.y) > kLargestSide) {
+    return fmt::format("offset is ({}, {})", lattice.offset.x, lattice.offset.y);
+  }
+  return {};
+}
+
 /// What is wrong with a tile set; empty if nothing. Reader and writer ask the same questions.
 std::string inconsistency(const TileSet& tiles) {
   const auto positive = [](double value) { return std::isfinite(value) && value > 0; };
   if (tiles.tile_px <= 0 || tiles.tile_px % 2 != 0) {
     return fmt::format("tile_px is {}, expected an even number above 0", tiles.tile_px);
+  }
+  if (tiles.lattice) {
+    if (std::string problem = wrong_lattice(tiles); !problem.empty()) return problem;
+  }
+  if (!(tiles.pixel_aspect >= 1 / kLargestAspect && tiles.pixel_aspect <= kLargestAspect)) {
+    return fmt::format("pixel_aspect is {}", tiles.pixel_aspect);
   }
   if (!positive(tiles.target_mpp)) return fmt::format("target_mpp is {}", tiles.target_mpp);
   if (!positive(tiles.source_mpp)) return fmt::format("source_mpp is {}", tiles.source_mpp);
@@ -77,14 +100,40 @@ std::string inconsistency(const TileSet& tiles) {
 
 }  // namespace
 
+Point<Level0Px> TileSet::level0_origin(TileCell cell) const {
+  const Point<TargetPx> at = origin(cell);
+  return {std::llround(static_cast<double>(at.x) * scale()), std::llround(static_cast<double>(at.y) * scale())};
+}
+
+std::int32_t TileSet::neighbour_cells() const {
+  if (!lattice) return 2;
+  if (lattice->cell_px == 1) return tile_px;
+  const auto strides = std::max<std::int64_t>(1, std::llround(static_cast<double>(tile_px) / lattice->stride_px));
+  return static_cast<std::int32_t>(2 * strides);
+}
+
+std::string TileSet::grid() const {
+  if (!lattice) return {};
+  return fmt::format("tiles of {} px every {} px, cells of {} px from ({}, {})", tile_px, lattice->stride_px,
+                     lattice->cell_px, lattice->offset.x, lattice->offset.y);
+}
+
 void write_tiles(const std::filesystem::path& path, const TileSet& tiles) {
   if (const std::string problem = inconsistency(tiles); !problem.empty()) {
     throw std::logic_error("write_tiles: " + problem);
   }
   hdf5::File file = hdf5::File::create(path);
   hdf5::Group root = file.root();
-  hdf5::write_format(root, kFormat, kVersion);
+  const bool plain = !tiles.lattice && tiles.pixel_aspect == 1 && !tiles.to_srgb;
+  hdf5::write_format(root, kFormat, plain ? kVersion : kSecondVersion);
+  if (tiles.pixel_aspect != 1) root.set_number("pixel_aspect", tiles.pixel_aspect);
+  if (tiles.to_srgb) root.set_string("icc", "srgb");
   root.set_integer("tile_px", tiles.tile_px);
+  if (const auto& lattice = tiles.lattice) {
+    root.set_integer("stride_px", lattice->stride_px);
+    root.set_integer("cell_px", lattice->cell_px);
+    root.set_integers("offset_px", std::array{lattice->offset.x, lattice->offset.y});
+  }
   root.set_number("target_mpp", tiles.target_mpp);
   root.set_number("source_mpp", tiles.source_mpp);
   root.set_string("mpp_source", tiles.mpp_source);
@@ -114,7 +163,9 @@ void write_tiles(const std::filesystem::path& path, const TileSet& tiles) {
 TileSet read_tiles(const std::filesystem::path& path) {
   const hdf5::File file = hdf5::File::open(path);
   const hdf5::Group root = file.root();
-  hdf5::require_format(root, kFormat, kVersion, "vtissue tile");
+  const bool second =
+      root.string_attribute("format") == kFormat && root.required_integer("format_version") == kSecondVersion;
+  hdf5::require_format(root, kFormat, second ? kSecondVersion : kVersion, "vtissue tile");
   const auto size_attribute = [&](const std::string& name) {
     const auto values = root.integers_attribute(name);
     if (!values || values->size() != 2)
@@ -127,6 +178,21 @@ TileSet read_tiles(const std::filesystem::path& path) {
   constexpr std::int64_t kLargestTile = 1 << 16;
   if (tile_px > kLargestTile) root.place().fail(fmt::format("tile_px is {}", tile_px));
   tiles.tile_px = static_cast<int>(tile_px);
+  if (second) {
+    if (root.numbers_attribute("pixel_aspect")) tiles.pixel_aspect = root.required_number("pixel_aspect");
+    const std::string icc = root.string_attribute("icc").value_or("");
+    if (!icc.empty() && icc != "srgb") root.place().fail(fmt::format("attribute 'icc' is '{}'", icc));
+    tiles.to_srgb = icc == "srgb";
+  }
+  if (second && root.numbers_attribute("stride_px")) {
+    TileLattice& lattice = tiles.lattice.emplace();
+    const auto small = [&](const char* name) {
+      return static_cast<int>(std::clamp<std::int64_t>(root.required_integer(name), -1, kLargestSide + 1));
+    };
+    lattice.stride_px = small("stride_px");
+    lattice.cell_px = small("cell_px");
+    std::tie(lattice.offset.x, lattice.offset.y) = size_attribute("offset_px");
+  }
   tiles.target_mpp = root.required_number("target_mpp");
   tiles.source_mpp = root.required_number("source_mpp");
   tiles.mpp_source = root.required_string("mpp_source");

@@ -193,6 +193,30 @@ class PictureReader final : public SlideReader {
 
 }  // namespace
 
+SlideReader::Picture read_tiff_page(const fs::path& path, int page) {
+  constexpr std::int64_t kLargestArea = std::int64_t{1} << 28;  // of a label or macro
+  ensure_image_libraries();
+  try {
+    const vips::VImage image = to_rgb(vips::VImage::tiffload(
+        path.c_str(), vips::VImage::option()->set("page", page)->set("fail_on", VIPS_FAIL_ON_TRUNCATED)));
+    SlideReader::Picture picture;
+    picture.size = {image.width(), image.height()};
+    if (image.bands() != 3 || picture.size.area() > kLargestArea) {
+      throw Error(ErrorCode::kBadInput,
+                  "{}: page {} of {} x {} pixels and {} bands; expected a picture beside the slide", path.string(),
+                  page, picture.size.width, picture.size.height, image.bands());
+    }
+    picture.rgb.resize(static_cast<std::size_t>(picture.size.area()) * 3);
+    copy_region(image, {{0, 0}, picture.size}, picture.rgb.data(), static_cast<std::size_t>(picture.size.width) * 3);
+    return picture;
+  } catch (const vips::VError& error) {
+    std::string message = error.what();
+    vips_error_clear();
+    std::replace(message.begin(), message.end(), '\n', ';');
+    throw Error(ErrorCode::kBadInput, "{}: page {} cannot be decoded: {}", path.string(), page, message);
+  }
+}
+
 std::unique_ptr<SlideReader> open_picture(const fs::path& path, const SlideOptions& options) {
   ensure_image_libraries();
   const auto format = format_of(path);

@@ -12,4 +12,7 @@ namespace vtissue::io {
 /// meaning.
 std::unique_ptr<SlideReader> open_picture(const std::filesystem::path& path, const SlideOptions& options);
 
+/// The picture of a TIFF's directory `page` of the main chain, whole. Throws Error kBadInput.
+SlideReader::Picture read_tiff_page(const std::filesystem::path& path, int page);
+
 }  // namespace vtissue::io

@@ -19,6 +19,11 @@ std::vector<pipeline::ConfigKey> embed_config_keys() {
        .description = "tiles committed at once; rounded up to whole micro-batches of the encoder",
        .minimum = 1,
        .maximum = 65536},
+      {.name = "embed.patch_features",
+       .type = ValueType::kPath,
+       .default_value = nullptr,
+       .description = "features of the tiles by CLAM or TRIDENT, of the same encoder: taken instead of computing them, "
+                      "after a comparison of some (--patch-features)"},
   };
 }
 

@@ -10,6 +10,7 @@
 #include "io/tile_reader.h"
 #include "pipeline/run_context.h"
 #include "stages/embed/feature_chunks.h"
+#include "stages/embed/given_features.h"
 #include "stages/embed/slide_of_tiles.h"
 
 namespace vtissue::stages {
@@ -49,7 +50,9 @@ EmbedStage::EmbedStage(EmbedOptions options, std::shared_ptr<const models::Morph
                        std::shared_ptr<const models::MorphologyEncoder> predictor_encoder)
     : options_(std::move(options)), encoder_(std::move(encoder)), predictor_encoder_(std::move(predictor_encoder)) {}
 
-std::vector<pipeline::Port> EmbedStage::inputs() const { return {{.name = "slide"}, {.name = "tiles"}}; }
+std::vector<pipeline::Port> EmbedStage::inputs() const {
+  return {{.name = "slide"}, {.name = "tiles"}, {.name = "patch_features", .optional = true}};
+}
 
 std::vector<pipeline::Port> EmbedStage::outputs() const { return {{.name = "features"}}; }
 
@@ -96,6 +99,9 @@ void EmbedStage::preflight(const pipeline::Bindings& available_inputs) const {
     throw Error(ErrorCode::kBadInput, "{}: tiles of {} px have no 3x3 sub-tiles", tiles->second.string(), set.tile_px);
   }
   if (slide != available_inputs.end()) open_slide_of(slide->second, set);
+  if (const auto given = available_inputs.find("patch_features"); given != available_inputs.end()) {
+    GivenFeatures(given->second, set, encoder_->dim());
+  }
 }
 
 pipeline::Estimate EmbedStage::estimate(const pipeline::Bindings& available_inputs) const {
@@ -108,12 +114,12 @@ pipeline::Estimate EmbedStage::estimate(const pipeline::Bindings& available_inpu
           .note = fmt::format("{} tiles of {} px", set.cells.size(), set.tile_px)};
 }
 
-void EmbedStage::compute(Chunk& chunk, int tile_px) const {
+void EmbedStage::compute(Chunk& chunk, int tile_px, bool has_morphology) const {
   chunk.rows.values.resize(chunk.n * values_per_tile());
   const std::span<float> values(chunk.rows.values);
   const std::size_t morphology = chunk.n * static_cast<std::size_t>(encoder_->dim());
   const int n = static_cast<int>(chunk.n);
-  encoder_->encode(chunk.rgb, n, tile_px, values.first(morphology));
+  if (!has_morphology) encoder_->encode(chunk.rgb, n, tile_px, values.first(morphology));
   if (!stores_predictor()) return;
 
   // Spots and sub-tiles differ in size, so they are encoded apart and interleaved: [n, 1 + 9, dim].
@@ -140,8 +146,23 @@ void EmbedStage::compute(Chunk& chunk, int tile_px) const {
   }
 }
 
+nlohmann::json EmbedStage::compare_given(const GivenFeatures& given, const io::TileReader& reader,
+                                         const io::TileSet& tiles) const {
+  const auto side = static_cast<std::int64_t>(tiles.tile_px);
+  return given.compare([&](std::span<const std::size_t> chosen) {
+    std::vector<std::uint8_t> pixels;
+    for (const std::size_t tile : chosen) {
+      const std::vector<std::uint8_t> rgb = reader.read({tiles.origin(tiles.cells[tile]), {side, side}});
+      pixels.insert(pixels.end(), rgb.begin(), rgb.end());
+    }
+    std::vector<float> values(chosen.size() * static_cast<std::size_t>(encoder_->dim()));
+    encoder_->encode(pixels, static_cast<int>(chosen.size()), tiles.tile_px, values);
+    return values;
+  });
+}
+
 void EmbedStage::write_features(const std::filesystem::path& path, const io::TileSet& tiles,
-                                pipeline::RunContext& ctx) const {
+                                const nlohmann::json& stated, pipeline::RunContext& ctx) const {
   const TileChunks chunks{tiles.cells.size(), rows_per_chunk()};
   struct Set {
     io::FeatureSetInfo info;
@@ -164,7 +185,7 @@ void EmbedStage::write_features(const std::filesystem::path& path, const io::Til
                      .dim = predictor_encoder_->dim()},
                     dim});
   }
-  io::FeatureWriter writer(path, tiles.cells, tiles.slide_sha256, settings().dump());
+  io::FeatureWriter writer(path, tiles.cells, tiles.slide_sha256, stated.dump(), tiles.grid());
   std::vector<TileCell> skipped;
   for (const Set& set : sets) {
     writer.begin_set(set.info);
@@ -212,13 +233,29 @@ void EmbedStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings&
   const auto side = static_cast<std::int64_t>(tiles.tile_px);
   const std::size_t tile_bytes = static_cast<std::size_t>(side * side) * 3;
   ctx.set_total(static_cast<std::int64_t>(tiles.cells.size()), "tiles");
+  nlohmann::json stated = settings();
+  std::optional<GivenFeatures> given;
+  if (const auto bound = inputs.find("patch_features"); bound != inputs.end()) {
+    given.emplace(bound->second, tiles, encoder_->dim());
+    nlohmann::json about = compare_given(*given, reader, tiles);
+    ctx.report("patch_features", about);
+    about["sha256"] = ctx.input_sha256("patch_features", bound->second);
+    stated["patch_features"] = std::move(about);
+  }
+  const bool needs_pixels = !given || stores_predictor();
 
   pipeline::for_each_chunk<Chunk>(
       ctx, chunks.count(),
       [&](std::uint64_t id) {
         Chunk chunk{.n = chunks.size(id)};
-        chunk.rgb.assign(chunk.n * tile_bytes, 255);
+        if (given) {
+          chunk.rows.values.resize(chunk.n * values_per_tile());
+          given->read(chunks.first(id), chunk.n,
+                      std::span(chunk.rows.values).first(chunk.n * static_cast<std::size_t>(encoder_->dim())));
+        }
         chunk.rows.valid.assign(chunk.n, 1);
+        if (!needs_pixels) return chunk;
+        chunk.rgb.assign(chunk.n * tile_bytes, 255);
         for (std::size_t i = 0; i < chunk.n; ++i) {
           const TileCell cell = tiles.cells[chunks.first(id) + i];
           try {
@@ -235,13 +272,13 @@ void EmbedStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings&
         return chunk;
       },
       [&](std::uint64_t, Chunk& chunk) {
-        compute(chunk, tiles.tile_px);
+        compute(chunk, tiles.tile_px, given.has_value());
         chunk.rgb = {};
       },
       [](std::uint64_t, Chunk& chunk) { return pack_rows(chunk.rows); },
       [&](std::uint64_t id) { return static_cast<std::int64_t>(chunks.size(id)); });
 
-  write_features(outputs.at("features"), tiles, ctx);
+  write_features(outputs.at("features"), tiles, stated, ctx);
 }
 
 }  // namespace vtissue::stages

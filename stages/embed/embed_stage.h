@@ -16,6 +16,8 @@ struct FeatureSetInfo;
 
 namespace vtissue::stages {
 
+class GivenFeatures;
+
 enum class OnBadTile { kFail, kSkip };
 
 struct EmbedOptions {
@@ -28,7 +30,9 @@ struct EmbedOptions {
 /// slide, tiles → features.h5: set "morphology" (the tile through the denoiser's encoder), and set
 /// "predictor" (the tile, or tile and 3x3 sub-tiles, through the predictor's encoder) unless it would
 /// equal "morphology": a reader that finds no "predictor" takes "morphology". Sub-tiles have side
-/// tile_px / 3, row-major; the remainder is left out (models.md 6.1).
+/// tile_px / 3, row-major; the remainder is left out (models.md 6.1). With the optional input "patch_features" (a file
+/// of CLAM or TRIDENT) the set "morphology" is taken from there, after some of its rows are compared with computed
+/// ones; the store's settings say so.
 class EmbedStage : public pipeline::Stage {
  public:
   /// `predictor_encoder` may be null: no predictor.
@@ -53,8 +57,13 @@ class EmbedStage : public pipeline::Stage {
   int predictor_vectors() const { return options_.predictor_subtiles ? 10 : 1; }
   std::size_t values_per_tile() const;
   std::size_t rows_per_chunk() const;
-  void compute(Chunk& chunk, int tile_px) const;
-  void write_features(const std::filesystem::path& path, const io::TileSet& tiles, pipeline::RunContext& ctx) const;
+  /// `has_morphology`: that part is there already.
+  void compute(Chunk& chunk, int tile_px, bool has_morphology) const;
+  /// What is said in the store of features that were given: whose they are and how well they agree.
+  nlohmann::json compare_given(const GivenFeatures& given, const io::TileReader& reader,
+                               const io::TileSet& tiles) const;
+  void write_features(const std::filesystem::path& path, const io::TileSet& tiles, const nlohmann::json& stated,
+                      pipeline::RunContext& ctx) const;
 
   EmbedOptions options_;
   std::shared_ptr<const models::MorphologyEncoder> encoder_;

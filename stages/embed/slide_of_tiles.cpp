@@ -5,7 +5,8 @@
 namespace vtissue::stages {
 
 std::shared_ptr<io::SlideReader> open_slide_of(const std::filesystem::path& path, const io::TileSet& tiles) {
-  std::shared_ptr<io::SlideReader> slide = io::SlideReader::open(path, {.mpp = tiles.source_mpp});
+  std::shared_ptr<io::SlideReader> slide = io::SlideReader::open(
+      path, {.mpp = tiles.source_mpp, .pixel_aspect = tiles.pixel_aspect, .to_srgb = tiles.to_srgb});
   const auto size = slide->info().levels.front().size;
   if (size.width != tiles.slide_size.width || size.height != tiles.slide_size.height) {
     throw Error(ErrorCode::kBadInput,

@@ -138,9 +138,11 @@ void EncodeStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings
       [&](std::uint64_t id) { return static_cast<std::int64_t>(chunks.size(id)); });
 
   const auto& stated = table.table().strings;
-  const auto slide = stated.find("slide_sha256");
-  io::FeatureWriter writer(outputs.at("genes"), rows.cells, slide == stated.end() ? "" : slide->second,
-                           settings().dump());
+  const auto text = [&stated](const char* name) {
+    const auto found = stated.find(name);
+    return found == stated.end() ? std::string() : found->second;
+  };
+  io::FeatureWriter writer(outputs.at("genes"), rows.cells, text("slide_sha256"), settings().dump(), text("grid"));
   const io::FeatureSetInfo cls{.name = "cls",
                                .encoder = encoder_->info().name,
                                .encoder_sha256 = encoder_->info().sha256,

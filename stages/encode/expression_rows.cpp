@@ -53,8 +53,9 @@ ExpressionRows expression_rows(const std::filesystem::path& path, const io::H5ad
   ExpressionRows result;
   result.cells.reserve(n);
   constexpr std::int64_t kLimit = std::numeric_limits<std::int32_t>::max();
+  constexpr std::int64_t kFirst = -65536;  // a shifted lattice begins before the slide's corner, by less than a tile
   for (std::size_t i = 0; i < n; ++i) {
-    if (columns[i] < 0 || rows[i] < 0 || columns[i] > kLimit || rows[i] > kLimit) {
+    if (columns[i] < kFirst || rows[i] < kFirst || columns[i] > kLimit || rows[i] > kLimit) {
       throw Error(ErrorCode::kBadInput, "{}: row {} has tile ({}, {}), which no slide has", path.string(), i,
                   columns[i], rows[i]);
     }

@@ -62,7 +62,7 @@ std::shared_ptr<io::SlideReader> open_virtual(const std::filesystem::path& path,
 void check_features(const std::filesystem::path& path, const io::FeatureReader& features, const io::TileSet& tiles,
                     const models::MorphologyEncoder& encoder) {
   const io::FeatureSetInfo info = features.info(kSet);
-  if (features.cells() != tiles.cells) {
+  if (features.cells() != tiles.cells || features.grid() != tiles.grid()) {
     throw Error(ErrorCode::kBadInput, "{}: made for other tiles ({} rows, {} tiles); run embed again", path.string(),
                 features.cells().size(), tiles.cells.size());
   }

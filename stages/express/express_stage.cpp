@@ -80,13 +80,19 @@ void ExpressStage::preflight(const pipeline::Bindings& available_inputs) const {
   const auto tiles = available_inputs.find("tiles");
   if (files.any()) {
     files.require_one();
-    const Measurement measurement = read_measurement(files, panel_, options_.measured);
-    const std::vector<double> totals = io::spot_totals(measurement.spots);
+    const auto read = [&](double pixel_aspect) {
+      return read_measurement(files, panel_, options_.measured, pixel_aspect);
+    };
     if (tiles == available_inputs.end()) {
       const auto slide = available_inputs.find("slide");
-      if (slide == available_inputs.end()) return;
+      if (slide == available_inputs.end()) {
+        read(1);
+        return;
+      }
       const std::shared_ptr<io::SlideReader> reader = io::SlideReader::open(slide->second, {.mpp = options_.slide_mpp});
       const io::SlideInfo& info = reader->info();
+      const Measurement measurement = read(info.pixel_aspect);
+      const std::vector<double> totals = io::spot_totals(measurement.spots);
       const auto size = info.levels.front().size;
       const io::SlideReader::Picture picture = reader->thumbnail(kCheckPx);
       check_spots(measurement.spots, totals, {size.width, size.height},
@@ -95,6 +101,8 @@ void ExpressStage::preflight(const pipeline::Bindings& available_inputs) const {
       return;
     }
     const io::TileSet set = io::read_tiles(tiles->second);
+    const Measurement measurement = read(set.pixel_aspect);
+    const std::vector<double> totals = io::spot_totals(measurement.spots);
     check_spots(measurement.spots, totals, set.slide_size, set.source_mpp, tissue_of(set), files, options_.measured);
     return;
   }

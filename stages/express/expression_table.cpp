@@ -46,11 +46,12 @@ io::AnnData expression_frame(const TileExpression& expression, const std::vector
   std::vector<double>& spatial = table.spatial.emplace();
   for (std::size_t i = 0; i < n; ++i) {
     spatial.push_back(centres.x[i]);
-    spatial.push_back(centres.y[i]);
+    spatial.push_back(centres.y[i] / tiles.pixel_aspect);  // the file's own pixels, as the spots' are
   }
   table.strings = expression.provenance;
   table.strings["source"] = expression.source;
   table.strings["slide_sha256"] = tiles.slide_sha256;
+  if (tiles.lattice) table.strings["grid"] = tiles.grid();
   table.strings["unit"] = "log1p of counts per 10,000";
   return table;
 }

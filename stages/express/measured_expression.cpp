@@ -143,8 +143,8 @@ void SpotFiles::require_one() const {
   }
 }
 
-Measurement read_measurement(const SpotFiles& files, std::span<const std::string> panel,
-                             const MeasuredOptions& options) {
+Measurement read_measurement(const SpotFiles& files, std::span<const std::string> panel, const MeasuredOptions& options,
+                             double pixel_aspect) {
   if (panel.empty()) {
     throw Error(ErrorCode::kModel,
                 "{}: measured expression needs the gene list of a gene encoder, and none is configured",
@@ -152,6 +152,12 @@ Measurement read_measurement(const SpotFiles& files, std::span<const std::string
   }
   Measurement measurement;
   measurement.spots = read_spots(files, panel, options);
+  if (pixel_aspect != 1) {
+    for (double& y : measurement.spots.y) y *= pixel_aspect;
+    if (auto& size = measurement.spots.image_size) {
+      size->height = static_cast<std::int64_t>(std::floor(static_cast<double>(size->height) * pixel_aspect + 1e-9));
+    }
+  }
   const io::ExpressionMatrix& counts = measurement.spots.counts;
   measurement.match = io::match_genes(counts.genes, counts.gene_ids, panel);
   measurement.match.require_matched(options.min_matched_genes, files.name().string());
@@ -179,7 +185,7 @@ io::TissueMap tissue_of(const io::TileSet& tiles) {
 
 TileExpression measured_expression(const SpotFiles& files, const io::TileSet& tiles, std::span<const std::string> panel,
                                    const MeasuredOptions& options, pipeline::RunContext& ctx) {
-  Measurement measurement = read_measurement(files, panel, options);
+  Measurement measurement = read_measurement(files, panel, options, tiles.pixel_aspect);
   ctx.throw_if_stopped();
   const io::SpotTable& spots = measurement.spots;
   const std::vector<double> totals = io::spot_totals(spots);

@@ -41,9 +41,10 @@ struct Measurement {
   io::SpotTable spots;  ///< of a Visium folder with the panel's genes alone
   io::PanelMatch match;
 };
-/// Throws Error kBadInput if too few of the panel's genes are there, kModel if there is no panel.
-Measurement read_measurement(const SpotFiles& files, std::span<const std::string> panel,
-                             const MeasuredOptions& options);
+/// The spots' places are in square level-0 pixels: `pixel_aspect` as TileSet's. Throws Error kBadInput if too few of
+/// the panel's genes are there, kModel if there is no panel.
+Measurement read_measurement(const SpotFiles& files, std::span<const std::string> panel, const MeasuredOptions& options,
+                             double pixel_aspect = 1);
 
 /// How the spots lie on a slide. Throws Error kBadInput if they do not (io::check_placement), or if they fit its tissue
 /// clearly better in another orientation or scale (io::check_alignment) and options.refuse_misaligned is set.

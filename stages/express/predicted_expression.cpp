@@ -48,11 +48,11 @@ class FeatureWindow {
   std::vector<std::uint8_t> valid_;
 };
 
-/// Rows of the tiles around a tile that are in the store, in canonical order.
-std::vector<std::size_t> neighbor_rows(const std::vector<TileCell>& cells, std::size_t row) {
+/// Rows of the tiles around a tile, `step` cells away, that are in the store, in canonical order.
+std::vector<std::size_t> neighbor_rows(const std::vector<TileCell>& cells, std::size_t row, std::int32_t step) {
   std::vector<std::size_t> rows;
-  for (const int down : {-2, 0, 2}) {
-    for (const int right : {-2, 0, 2}) {
+  for (const std::int32_t down : {-step, 0, step}) {
+    for (const std::int32_t right : {-step, 0, step}) {
       if (down == 0 && right == 0) continue;
       const TileCell cell{cells[row].column + right, cells[row].row + down};
       const auto found = std::ranges::lower_bound(cells, cell);
@@ -71,14 +71,15 @@ struct PredictionChunk {
 };
 
 PredictionChunk read_chunk(const io::FeatureReader& features, const io::FeatureSetInfo& set,
-                           const models::ExpressionPredictor& predictor, std::size_t first, std::size_t n) {
+                           const models::ExpressionPredictor& predictor, std::int32_t step, std::size_t first,
+                           std::size_t n) {
   const std::vector<TileCell>& cells = features.cells();
   std::vector<std::vector<std::size_t>> around(n);
   std::vector<std::size_t> needed;
   for (std::size_t i = 0; i < n; ++i) {
     needed.push_back(first + i);
     if (!predictor.uses_neighbors()) continue;
-    around[i] = neighbor_rows(cells, first + i);
+    around[i] = neighbor_rows(cells, first + i, step);
     needed.insert(needed.end(), around[i].begin(), around[i].end());
   }
   std::ranges::sort(needed);
@@ -130,7 +131,7 @@ void predict_chunk(const models::ExpressionPredictor& predictor, PredictionChunk
 
 io::FeatureSetInfo predictor_set(const std::filesystem::path& path, const io::FeatureReader& features,
                                  const io::TileSet& tiles, const models::ExpressionPredictor& predictor) {
-  if (features.cells() != tiles.cells) {
+  if (features.cells() != tiles.cells || features.grid() != tiles.grid()) {
     throw Error(ErrorCode::kBadInput, "{}: made for other tiles ({} rows, {} tiles); run embed again", path.string(),
                 features.cells().size(), tiles.cells.size());
   }
@@ -168,7 +169,9 @@ TileExpression predicted_expression(const std::filesystem::path& path, const io:
   const TileChunks chunks{tiles.cells.size(), rows_per_chunk};
   pipeline::for_each_chunk<PredictionChunk>(
       ctx, chunks.count(),
-      [&](std::uint64_t id) { return read_chunk(features, set, predictor, chunks.first(id), chunks.size(id)); },
+      [&](std::uint64_t id) {
+        return read_chunk(features, set, predictor, tiles.neighbour_cells(), chunks.first(id), chunks.size(id));
+      },
       [&](std::uint64_t, PredictionChunk& chunk) { predict_chunk(predictor, chunk); },
       [](std::uint64_t, PredictionChunk& chunk) { return pack_rows(chunk.rows); },
       [&](std::uint64_t id) { return static_cast<std::int64_t>(chunks.size(id)); });

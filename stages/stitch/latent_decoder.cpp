@@ -39,6 +39,10 @@ void require_decodable(const std::filesystem::path& folder, const io::LatentRead
                        const std::filesystem::path& tiles_path, const io::TileSet& tiles,
                        const models::Autoencoder& autoencoder) {
   const io::LatentStoreInfo& info = latents.info();
+  if (tiles.lattice) {
+    throw Error(ErrorCode::kBadInput, "{}: {}; a virtual slide is put together from tiles side by side",
+                tiles_path.string(), tiles.grid());
+  }
   if (latents.cells() != tiles.cells || info.tile_px != tiles.tile_px) {
     throw Error(ErrorCode::kBadInput,
                 "{} has {} tiles of {} px and {} has {} of {} px, not the same ones; run "

@@ -36,6 +36,12 @@ ConditionSource::ConditionSource(const std::filesystem::path& features,
                                  const std::optional<std::filesystem::path>& genes,
                                  std::shared_ptr<const models::Denoiser> denoiser)
     : features_(features), denoiser_(std::move(denoiser)) {
+  if (!features_.grid().empty()) {
+    throw Error(ErrorCode::kBadInput,
+                "{}: {}; synthesis takes tiles that lie side by side from the slide's corner on: make them with "
+                "tile.overlap_px = 0 and without tile.coordinates (or with coordinates that lie so)",
+                features.string(), features_.grid());
+  }
   check_set(features, features_.info(kMorphologySet), *denoiser_, 1, denoiser_->morphology_dim(),
             denoiser_->morphology_sha256());
   if (genes && denoiser_->gene_dim() > 0) {
@@ -45,7 +51,7 @@ ConditionSource::ConditionSource(const std::filesystem::path& features,
 }
 
 void ConditionSource::check_genes(const std::filesystem::path& features, const std::filesystem::path& genes) const {
-  if (genes_->cells() != features_.cells()) {
+  if (genes_->cells() != features_.cells() || genes_->grid() != features_.grid()) {
     throw Error(ErrorCode::kBadInput, "{} has {} tiles and {} has {}, not the same ones; make both from the same tiles",
                 genes.string(), genes_->cells().size(), features.string(), features_.cells().size());
   }

@@ -1,6 +1,7 @@
 #include "stages/tile/tile_config.h"
 
 #include <cmath>
+#include <string>
 
 #include "core/error.h"
 #include "stages/tile/tissue_config.h"
@@ -39,6 +40,37 @@ std::vector<pipeline::ConfigKey> tile_config_keys() {
        .type = ValueType::kNumberList,
        .default_value = nullptr,
        .description = "x, y, width, height in level-0 pixels: only tiles with their centre inside (--region)"},
+      {.name = "tile.overlap_px",
+       .type = ValueType::kInteger,
+       .default_value = defaults.overlap_px,
+       .description =
+           "pixels at tile.mpp that neighbouring tiles share; even, below tile.size_px. Synthesis takes 0 alone",
+       .minimum = 0,
+       .maximum = 4094},
+      {.name = "tile.shift",
+       .type = ValueType::kString,
+       .default_value = "none",
+       .description = "where the grid begins: none (the slide's corner), or half a tile before it in both axes (half; "
+                      "synthesis takes it in mode independent alone)",
+       .choices = {"none", "half"}},
+      {.name = "tile.icc",
+       .type = ValueType::kString,
+       .default_value = "ignore",
+       .description = "the slide's colour profile: ignore (its numbers as they are), or srgb (converted to sRGB by it, "
+                      "relative colorimetric, in all stages)",
+       .choices = {"ignore", "srgb"}},
+      {.name = "tile.min_inside",
+       .type = ValueType::kNumber,
+       .default_value = defaults.min_inside,
+       .description = "tiles at the edge with a smaller share of their area on the slide are left out; 1: none reaches "
+                      "over the edge",
+       .minimum = 0,
+       .maximum = 1},
+      {.name = "tile.coordinates",
+       .type = ValueType::kPath,
+       .default_value = nullptr,
+       .description = "file of coordinates by CLAM or TRIDENT: its patches are the tiles, instead of a grid's "
+                      "(--coordinates)"},
   };
 }
 
@@ -48,6 +80,10 @@ TileOptions tile_options(const pipeline::Config& config) {
   options.mpp = config.get<double>("tile.mpp");
   options.min_tissue = config.get<double>("tile.min_tissue");
   options.slide_mpp = config.get_optional<double>("tile.slide_mpp");
+  options.overlap_px = config.get<int>("tile.overlap_px");
+  options.to_srgb = config.get<std::string>("tile.icc") == "srgb";
+  options.half_shift = config.get<std::string>("tile.shift") == "half";
+  options.min_inside = config.get<double>("tile.min_inside");
   options.tissue = tissue_options(config);
   if (const auto region = config.get_optional<std::vector<double>>("tile.region")) {
     if (region->size() != 4 || !((*region)[2] >= 1) || !((*region)[3] >= 1)) {

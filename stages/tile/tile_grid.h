@@ -9,21 +9,27 @@
 
 namespace vtissue::stages {
 
-/// The base grid over a slide and what decides which of its tiles are kept.
+/// A regular grid over a slide and what decides which of its tiles are kept.
 struct TileGrid {
   Size<TargetPx> target_size;           ///< the slide at the target µm/px
   double scale = 1;                     ///< level-0 pixels per target pixel
   int tile_px = 0;                      ///< side of a tile, target pixels
   double min_tissue = 0;                ///< least share of the tile's area, 0..1
   std::optional<Box<Level0Px>> region;  ///< only tiles whose centre lies inside
+  int overlap_px = 0;                   ///< that neighbouring tiles share, target pixels; even, below tile_px
+  bool half_shift = false;              ///< the grid begins half a stride before the slide's corner, in both axes
+  double min_inside = 0;                ///< least share of a tile's area that lies on the slide, 0..1
 
-  /// Tiles across and down: ceil, so that every pixel of the slide is in a tile; those at the right and
-  /// bottom edge reach over it.
+  int stride_px() const { return tile_px - overlap_px; }
+  /// Cells of the columns (or rows) over `extent` target pixels: as many as it takes for every pixel of the slide to be
+  /// in one. Those at the edges reach over it.
+  std::vector<std::int32_t> cells_over(std::int64_t extent) const;
+  /// Tiles across and down.
   Size<HalfTile> count() const;
 };
 
 struct GridTiles {
-  std::vector<TileCell> cells;         ///< even columns and rows; sorted, unique
+  std::vector<TileCell> cells;         ///< even columns and rows, odd ones of a half-shifted grid; sorted, unique
   std::vector<float> tissue_fraction;  ///< [cells], share of the tile's whole area, 0..1
   double best_fraction = 0;            ///< largest share of any tile in the region, kept or not
 };

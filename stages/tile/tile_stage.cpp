@@ -10,6 +10,7 @@
 #include "io/tile_reader.h"
 #include "io/tile_store.h"
 #include "pipeline/run_context.h"
+#include "stages/tile/given_tiles.h"
 #include "stages/tile/slide_tissue.h"
 #include "stages/tile/tile_grid.h"
 #include "stages/tile/tile_shares.h"
@@ -22,12 +23,35 @@ struct OpenSlide {
   io::Mpp mpp;
   double level0_mpp = 0;  ///< one number for both axes, as TileReader uses it
   Size<Level0Px> size;
+  double target_mpp = 0;
   TileGrid grid;
+  std::optional<GivenTiles> given;
+  bool has_profile = false;  ///< and pixels were converted by it
 };
 
-OpenSlide open_slide(const std::filesystem::path& path, const TileOptions& options) {
+using Coordinates = std::optional<std::filesystem::path>;
+
+Coordinates coordinates_of(const pipeline::Bindings& inputs) {
+  const auto bound = inputs.find("coordinates");
+  return bound == inputs.end() ? std::nullopt : Coordinates(bound->second);
+}
+
+GivenTiles read_given(const std::filesystem::path& path, const OpenSlide& slide, const TileOptions& options) {
+  GivenTiles given = place_given_tiles(io::read_patch_coordinates(path), slide.size, slide.level0_mpp, options.size_px,
+                                       options.mpp, path);
+  if (options.for_synthesis && given.lattice) {
+    throw Error(
+        ErrorCode::kBadInput,
+        "{}: its patches do not lie side by side from the slide's corner on, as synthesis needs them; run tile, "
+        "embed and express on them one by one, or leave tile.coordinates out",
+        path.string());
+  }
+  return given;
+}
+
+OpenSlide open_slide(const std::filesystem::path& path, const TileOptions& options, const Coordinates& coordinates) {
   OpenSlide slide;
-  slide.reader = io::SlideReader::open(path, {.mpp = options.slide_mpp});
+  slide.reader = io::SlideReader::open(path, {.mpp = options.slide_mpp, .to_srgb = options.to_srgb});
   const io::SlideInfo& info = slide.reader->info();
   if (!info.mpp) {
     throw Error(ErrorCode::kBadInput,
@@ -35,26 +59,48 @@ OpenSlide open_slide(const std::filesystem::path& path, const TileOptions& optio
                 path.string(), info.format);
   }
   slide.mpp = *info.mpp;
+  slide.has_profile = info.converted_to_srgb;
   slide.level0_mpp = (slide.mpp.x + slide.mpp.y) / 2;
   const Size<LevelPx> level0 = info.levels.front().size;
   slide.size = {level0.width, level0.height};
+  slide.target_mpp = options.mpp;
+  if (coordinates && info.pixel_aspect != 1) {
+    throw Error(
+        ErrorCode::kBadInput,
+        "{}: the slide's pixels are not square ({} times as long as wide), so a patch of {} is no square of tissue; "
+        "leave tile.coordinates out",
+        path.string(), info.pixel_aspect, coordinates->string());
+  }
+  if (coordinates) {
+    slide.given = read_given(*coordinates, slide, options);
+    slide.target_mpp = slide.given->target_mpp;
+  }
   TileGrid& grid = slide.grid;
-  const io::TileReader tiles(slide.reader, options.mpp);
+  const io::TileReader tiles(slide.reader, slide.target_mpp);
   grid.target_size = tiles.size();
   grid.scale = tiles.scale();
   grid.tile_px = options.size_px;
   grid.min_tissue = options.min_tissue;
   grid.region = options.region;
+  if (grid.region && info.pixel_aspect != 1) {
+    const auto row = [&](std::int64_t y) { return std::llround(static_cast<double>(y) * info.pixel_aspect); };
+    const std::int64_t bottom = row(grid.region->origin.y + grid.region->size.height);
+    grid.region->origin.y = row(grid.region->origin.y);
+    grid.region->size.height = bottom - grid.region->origin.y;
+  }
+  grid.overlap_px = options.overlap_px;
+  grid.half_shift = options.half_shift;
+  grid.min_inside = options.min_inside;
   if (grid.target_size.width < options.size_px || grid.target_size.height < options.size_px) {
     throw Error(
         ErrorCode::kBadInput,
         "{}: the slide is {} x {} pixels at {} µm/px, smaller than one tile of {} px; take a smaller tile.mpp or "
         "check the slide's µm/px ({} from {})",
-        path.string(), grid.target_size.width, grid.target_size.height, options.mpp, options.size_px, slide.level0_mpp,
-        slide.mpp.source);
+        path.string(), grid.target_size.width, grid.target_size.height, slide.target_mpp, options.size_px,
+        slide.level0_mpp, slide.mpp.source);
   }
   if (options.region) {
-    const Box<Level0Px>& box = *options.region;
+    const Box<Level0Px>& box = *grid.region;
     if (box.size.empty() || box.origin.x >= level0.width || box.origin.y >= level0.height ||
         box.origin.x + box.size.width <= 0 || box.origin.y + box.size.height <= 0) {
       throw Error(ErrorCode::kUsage, "region {},{},{},{} (x,y,w,h in level-0 pixels) lies outside {}, which is {} x {}",
@@ -106,16 +152,90 @@ TissueFiles tissue_files(const pipeline::Bindings& inputs, const TissueOptions& 
   return files;
 }
 
+/// Outlines count the file's pixels. Throws Error kBadInput.
+void require_square_for(const OpenSlide& slide, const TissueFiles& files) {
+  const double aspect = slide.reader->info().pixel_aspect;
+  if (aspect == 1 || files.annotations.empty()) return;
+  throw Error(
+      ErrorCode::kBadInput,
+      "{}: the slide's pixels are not square ({} times as long as wide), and annotations are not scaled; give a "
+      "mask picture instead (tissue.mask)",
+      files.annotations.string(), aspect);
+}
+
+/// The tiles of a file, with their share of tissue; all whose centre lies in the region.
+GridTiles chosen_of(const GivenTiles& given, const OpenSlide& slide, const TissueMask& mask, double mask_mpp) {
+  io::TileSet places;  // what their places and shares depend on
+  places.tile_px = slide.grid.tile_px;
+  places.lattice = given.lattice;
+  places.target_mpp = given.target_mpp;
+  places.mask_mpp = mask_mpp;
+  places.cells = given.cells;
+  const std::vector<float> shares = tile_shares(places, {mask.size, mask.mask});
+  GridTiles tiles;
+  for (std::size_t i = 0; i < given.cells.size(); ++i) {
+    const Point<TargetPx> origin = places.origin(given.cells[i]);
+    const auto centre = [&](std::int64_t at) {
+      return std::llround((static_cast<double>(at) + slide.grid.tile_px / 2.0) * slide.grid.scale);
+    };
+    if (slide.grid.region && !slide.grid.region->contains({centre(origin.x), centre(origin.y)})) continue;
+    tiles.best_fraction = std::max(tiles.best_fraction, double{shares[i]});
+    tiles.cells.push_back(given.cells[i]);
+    tiles.tissue_fraction.push_back(shares[i]);
+  }
+  return tiles;
+}
+
+/// Pixels that are not read as the file has them.
+void report_pixels(const OpenSlide& slide, const TileOptions& options, pipeline::RunContext& ctx) {
+  if (const double aspect = slide.reader->info().pixel_aspect; aspect != 1) {
+    ctx.report("pixel_aspect", aspect);
+    ctx.warn(fmt::format(
+        "the slide's pixels are not square: {:.4g} x {:.4g} µm ({}); rows are resampled to {:.4g} µm, here and in the "
+        "stages that follow",
+        slide.mpp.x, slide.mpp.x * aspect, slide.mpp.source, slide.mpp.x));
+  }
+  if (options.to_srgb && !slide.has_profile) {
+    ctx.warn("tile.icc = srgb, but the slide has no colour profile that is read here; its pixels stay as they are");
+  }
+}
+
+/// What the tiles of a file have that a grid of our own has not.
+void report_given(const OpenSlide& slide, const GridTiles& chosen, double wanted_mpp, pipeline::RunContext& ctx) {
+  constexpr double kNoticed = 0.01;  // of the µm/px, and of a tile's side
+  const GivenTiles& given = *slide.given;
+  ctx.report("tile_mpp", given.target_mpp);
+  ctx.report("largest_shift_px", std::round(given.largest_shift_px * 1000) / 1000);
+  if (std::abs(given.target_mpp / wanted_mpp - 1) > kNoticed) {
+    ctx.warn(
+        fmt::format("the patches given are {:.4g} µm/px for tiles of {} px, not tile.mpp = {}; the models see tissue "
+                    "at that scale",
+                    given.target_mpp, slide.grid.tile_px, wanted_mpp));
+  }
+  const auto without = std::ranges::count(chosen.tissue_fraction, 0.0f);
+  if (without > 0) {
+    ctx.warn(
+        fmt::format("{} of the {} tiles given have no tissue in the mask found here", without, chosen.cells.size()));
+  }
+}
+
 }  // namespace
 
 TileStage::TileStage(TileOptions options) : options_(std::move(options)) {
   if (options_.size_px <= 0 || options_.size_px % 2 != 0) {
     throw Error(ErrorCode::kUsage, "tile.size_px = {}: expected an even, positive number", options_.size_px);
   }
+  if (options_.overlap_px < 0 || options_.overlap_px % 2 != 0 || options_.overlap_px >= options_.size_px) {
+    throw Error(ErrorCode::kUsage, "tile.overlap_px = {}: expected an even number from 0 to below tile.size_px = {}",
+                options_.overlap_px, options_.size_px);
+  }
 }
 
 std::vector<pipeline::Port> TileStage::inputs() const {
-  return {{.name = "slide"}, {.name = "annotations", .optional = true}, {.name = "tissue_mask", .optional = true}};
+  return {{.name = "slide"},
+          {.name = "annotations", .optional = true},
+          {.name = "tissue_mask", .optional = true},
+          {.name = "coordinates", .optional = true}};
 }
 
 std::vector<pipeline::Port> TileStage::outputs() const { return {{.name = "tiles"}}; }
@@ -124,6 +244,11 @@ nlohmann::json TileStage::identity() const {
   nlohmann::json identity = {
       {"size_px", options_.size_px}, {"mpp", options_.mpp}, {"min_tissue", options_.min_tissue},
       {"slide_mpp", nullptr},        {"region", nullptr},   {"tissue", to_json(options_.tissue)}};
+  // What a grid without them does not state, so that its bytes stay what they were.
+  if (options_.overlap_px != 0) identity["overlap_px"] = options_.overlap_px;
+  if (options_.to_srgb) identity["icc"] = "srgb";
+  if (options_.half_shift) identity["shift"] = "half";
+  if (options_.min_inside != 0) identity["min_inside"] = options_.min_inside;
   if (options_.slide_mpp) identity["slide_mpp"] = *options_.slide_mpp;
   if (const auto& region = options_.region) {
     identity["region"] = {region->origin.x, region->origin.y, region->size.width, region->size.height};
@@ -133,15 +258,19 @@ nlohmann::json TileStage::identity() const {
 
 void TileStage::preflight(const pipeline::Bindings& available_inputs) const {
   if (const auto slide = available_inputs.find("slide"); slide != available_inputs.end()) {
-    open_slide(slide->second, options_);
-    tissue_files(available_inputs, options_.tissue);
+    const OpenSlide open = open_slide(slide->second, options_, coordinates_of(available_inputs));
+    require_square_for(open, tissue_files(available_inputs, options_.tissue));
   }
 }
 
 pipeline::Estimate TileStage::estimate(const pipeline::Bindings& available_inputs) const {
   const auto path = available_inputs.find("slide");
   if (path == available_inputs.end()) return {};
-  const OpenSlide slide = open_slide(path->second, options_);
+  const OpenSlide slide = open_slide(path->second, options_, coordinates_of(available_inputs));
+  if (slide.given) {
+    return {.chunks = 1,
+            .note = fmt::format("{} tiles of {} px as given", slide.given->cells.size(), options_.size_px)};
+  }
   const Size<HalfTile> count = slide.grid.count();
   return {.chunks = 1,
           .note = fmt::format("grid of {} x {} tiles of {} px at {} µm/px; those with tissue are kept", count.width,
@@ -151,16 +280,18 @@ pipeline::Estimate TileStage::estimate(const pipeline::Bindings& available_input
 void TileStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings& outputs,
                     pipeline::RunContext& ctx) const {
   const std::filesystem::path& path = inputs.at("slide");
-  const OpenSlide slide = open_slide(path, options_);
+  const OpenSlide slide = open_slide(path, options_, coordinates_of(inputs));
   ctx.set_total(1, "slide");
 
-  SlideTissue found =
-      find_slide_tissue(*slide.reader, slide.level0_mpp, options_.tissue, tissue_files(inputs, options_.tissue));
+  const TissueFiles files = tissue_files(inputs, options_.tissue);
+  require_square_for(slide, files);
+  SlideTissue found = find_slide_tissue(*slide.reader, slide.level0_mpp, options_.tissue, files);
   TissueMask& mask = found.tissue;
-  if (found.tissue_mm2 == 0) throw_no_tissue(path, slide, found, options_.tissue);
+  if (found.tissue_mm2 == 0 && !slide.given) throw_no_tissue(path, slide, found, options_.tissue);
   ctx.throw_if_stopped();
 
-  GridTiles chosen = choose_tiles(slide.grid, mask.mask, mask.size, found.downsample);
+  GridTiles chosen = slide.given ? chosen_of(*slide.given, slide, mask, found.mpp)
+                                 : choose_tiles(slide.grid, mask.mask, mask.size, found.downsample);
   if (chosen.cells.empty()) {
     throw Error(ErrorCode::kBadInput,
                 "{}: {:.3f} mm² of tissue, but no tile {}has a share of {} or more (the best has {:.3f}); {}lower "
@@ -168,18 +299,30 @@ void TileStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings& 
                 path.string(), found.tissue_mm2, options_.region ? "in the region " : "", options_.min_tissue,
                 chosen.best_fraction, options_.region ? "choose another region or " : "");
   }
+  report_pixels(slide, options_, ctx);
   for (const std::string& warning : found.warnings) ctx.warn(warning);
   ctx.throw_if_stopped();
 
   io::TileSet tiles;
   tiles.tile_px = options_.size_px;
-  tiles.target_mpp = options_.mpp;
+  tiles.target_mpp = slide.target_mpp;
   tiles.source_mpp = slide.level0_mpp;
   tiles.mpp_source = slide.mpp.source;
+  tiles.pixel_aspect = slide.reader->info().pixel_aspect;
+  tiles.to_srgb = options_.to_srgb;
   tiles.slide_size = slide.size;
   tiles.target_size = slide.grid.target_size;
   tiles.slide_sha256 = ctx.input_sha256("slide", path);
   tiles.settings = identity().dump();
+  if (slide.given) {
+    nlohmann::json settings = identity();
+    settings["coordinates_sha256"] = ctx.input_sha256("coordinates", *coordinates_of(inputs));
+    tiles.settings = settings.dump();
+    tiles.lattice = slide.given->lattice;
+    report_given(slide, chosen, options_.mpp, ctx);
+  } else if (options_.overlap_px != 0) {
+    tiles.lattice = io::TileLattice{.stride_px = slide.grid.stride_px(), .cell_px = slide.grid.stride_px() / 2};
+  }
   tiles.cells = std::move(chosen.cells);
   tiles.tissue_fraction = std::move(chosen.tissue_fraction);
   tiles.mask = std::move(mask.mask);

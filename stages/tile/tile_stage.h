@@ -19,10 +19,16 @@ struct TileOptions {
   std::optional<double> slide_mpp;      ///< µm/px of the slide's level 0, instead of what the file says (--mpp)
   std::optional<Box<Level0Px>> region;  ///< only tiles with their centre inside (--region)
   TissueOptions tissue;
+  int overlap_px = 0;          ///< that neighbouring tiles share at `mpp`; even, below size_px
+  bool half_shift = false;     ///< the grid begins half a stride before the slide's corner
+  bool to_srgb = false;        ///< convert the slide's pixels by its ICC profile, here and in the stages that follow
+  double min_inside = 0;       ///< tiles with a smaller share on the slide are left out, 0..1
+  bool for_synthesis = false;  ///< refuse given coordinates that do not lie side by side; no part of the identity
 };
 
-/// slide, annotations and tissue_mask (both optional) → tiles.h5: the tissue mask and the tiles of the base grid at the
-/// target µm/px.
+/// slide → tiles.h5: the tissue mask and the tiles of a grid at the target µm/px. Optional inputs: annotations and
+/// tissue_mask, and coordinates (a file of CLAM or TRIDENT): then the tiles are those that it states, all of them, and
+/// the µm/px is that at which a tile's side is its patch's.
 ///
 /// Memory is bounded by the thumbnail at tissue.mpp (no side over 2560 pixels: some 0.6 GB at the most), not by the
 /// slide.

@@ -67,6 +67,13 @@ PreparedSection read_pixels(const TrainingSection& section, double mpp, const io
                             const std::vector<std::string>& panel) {
   const std::shared_ptr<const io::SlideReader> slide =
       io::SlideReader::open(section.slide, io::SlideOptions{section.slide_mpp});
+  if (slide->info().pixel_aspect != 1) {
+    throw Error(
+        ErrorCode::kBadInput,
+        "{}: pixels are not square ({} times as long as wide), and spots and regions count them; write the slide "
+        "with square ones, or give slide_mpp",
+        section.slide.string(), slide->info().pixel_aspect);
+  }
   const io::TileReader reader(slide, mpp);
 
   const Size<LevelPx> level0 = slide->info().levels.front().size;

@@ -1,5 +1,6 @@
 // Every class of defect once for each format of expression, with the message that names it: cut, swapped, empty, huge,
-// of wrong types, counts that are no numbers, barcodes twice, headers that lie. Parquet's are in parquet_test.cpp.
+// of wrong types, counts that are no numbers, barcodes twice, headers that lie. Parquet's are in parquet_test.cpp,
+// slides' in broken_slides_test.cpp, those of CLAM's and TRIDENT's files in patch_coordinates_test.cpp.
 
 #include <gmock/gmock.h>
 #include <hdf5.h>
@@ -74,6 +75,16 @@ void replace_by_text(const fs::path& path, const std::string& name, const std::v
   H5Tset_size(type, H5T_VARIABLE);
   replace(path, name, type, {texts.size()}, texts.data());
   H5Tclose(type);
+}
+
+/// Number of values of a dataset.
+std::size_t stored_values(const fs::path& path, const std::string& name) {
+  const hid_t file = H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT);
+  const hid_t dataset = H5Dopen2(file, name.c_str(), H5P_DEFAULT);
+  const hid_t space = H5Dget_space(dataset);
+  const hssize_t count = H5Sget_simple_extent_npoints(space);
+  H5Sclose(space), H5Dclose(dataset), H5Fclose(file);
+  return static_cast<std::size_t>(count);
 }
 
 /// A whole matrix of Space Ranger: 4 barcodes, 4 features, 6 entries.
@@ -257,6 +268,24 @@ INSTANTIATE_TEST_SUITE_P(
         h5ad(
             "WrongType", [](const fs::path& p) { replace_by_text(p, "X/data", {"1"}); },
             "X/data: does not hold numbers"),
+        h5ad(
+            "NaN",
+            [](const fs::path& p) {
+              replace_numbers(p, "X/data", std::vector<double>(stored_values(p, "X/data"), NAN));
+            },
+            "X/data: value nan at 0; expression must be finite"),
+        h5ad(
+            "LyingShape",
+            [](const fs::path& p) {
+              replace_numbers(p, "X/indptr", {0, 1, 2});
+            },
+            "X/indptr: has shape [3], expected [7]"),
+        h5ad(
+            "IndexOutOfRange",
+            [](const fs::path& p) {
+              replace_numbers(p, "X/indices", std::vector<double>(stored_values(p, "X/indices"), 5e6));
+            },
+            "X/indices"),
         h5ad(
             "IndexOfRowsIsFractions",
             [](const fs::path& p) {

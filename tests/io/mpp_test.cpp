@@ -66,16 +66,20 @@ INSTANTIATE_TEST_SUITE_P(
         MppCase{"Garbage", {{"aperio.MPP", "0.25 um"}, {"aperio.AppMag", "x40"}}, {}, 0, 0, ""}),
     [](const auto& instance) { return instance.param.name; });
 
-TEST(Mpp, RefusesPixelsThatAreNotSquare) {
+TEST(Mpp, RefusesPixelsThatNoScannerMakes) {
   try {
-    resolve_mpp({{"openslide.mpp-x", "0.25"}, {"openslide.mpp-y", "0.26"}}, {}, "a.svs");
+    resolve_mpp({{"openslide.mpp-x", "0.25"}, {"openslide.mpp-y", "0.51"}}, {}, "a.svs");
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kBadInput);
-    EXPECT_THAT(error.what(), HasSubstr("a.svs: pixels are not square: 0.25 x 0.26"));
+    EXPECT_THAT(error.what(), HasSubstr("a.svs: pixels of 0.25 x 0.51 µm (openslide.mpp-x) are not believed"));
     EXPECT_THAT(error.what(), HasSubstr("--mpp"));
   }
-  EXPECT_EQ(resolve_mpp({{"openslide.mpp-x", "0.25"}, {"openslide.mpp-y", "0.26"}}, 0.25, "a.svs")->x, 0.25);
+  EXPECT_EQ(resolve_mpp({{"openslide.mpp-x", "0.25"}, {"openslide.mpp-y", "0.51"}}, 0.25, "a.svs")->x, 0.25);
+  const auto oblong = resolve_mpp({{"openslide.mpp-x", "0.25"}, {"openslide.mpp-y", "0.26"}}, {}, "a.svs");
+  EXPECT_EQ(oblong->y, 0.26);
+  EXPECT_FALSE(is_square(*oblong));
+  EXPECT_TRUE(is_square({0.25, 0.2524, ""}));
 }
 
 TEST(Mpp, RefusesAnOverrideOutOfRange) {

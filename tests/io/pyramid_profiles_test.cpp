@@ -5,6 +5,7 @@
 #include <tiffio.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <memory>
@@ -351,6 +352,63 @@ TEST(PyramidTiles, Jpeg2000WhereNoViewerOpensItIsRefused) {
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::kUsage);
     EXPECT_THAT(error.what(), HasSubstr("choose the profile svs or ome"));
+  }
+}
+
+TEST_F(PyramidProfiles, OurReaderListsLabelAndMacroOfAnOmeTiff) {
+  for (const Variant& variant : variants()) {
+    if (variant.profile != PyramidProfile::kOme) continue;
+    const auto slide = SlideReader::open(path(variant));
+    EXPECT_THAT(slide->info().associated, ElementsAre("label", "macro")) << variant.name;
+    const auto label = slide->associated_image("label"), macro = slide->associated_image("macro");
+    EXPECT_EQ(label.size, (Size<LevelPx>{60, 40})) << variant.name;
+    EXPECT_EQ(macro.size, (Size<LevelPx>{90, 30})) << variant.name;
+    EXPECT_NEAR(label.rgb[0], 255, 3);
+    EXPECT_NEAR(label.rgb[2], 0, 3);
+    EXPECT_NEAR(macro.rgb[1], 128, 3);
+    EXPECT_THROW(slide->associated_image("thumbnail"), std::invalid_argument);
+  }
+}
+
+/// The Bio-Formats of tools/get-test-readers.sh bio-formats, as a command; empty if it or Java is not installed.
+std::string bio_formats(const std::string& tool) {
+  const char* cache = std::getenv("VTISSUE_CACHE");
+  const char* home = std::getenv("HOME");
+  const auto folder = cache != nullptr ? std::filesystem::path(cache)
+                                       : std::filesystem::path(home != nullptr ? home : "/") / ".cache/vtissue";
+  const auto jar = folder / "bio-formats-1" / "bioformats_package.jar";
+  if (!std::filesystem::exists(jar) || testing::run_in_shell("java -version 2>&1").exit_code != 0) return "";
+  return "java -Xmx1g -cp " + jar.string() + " loci.formats.tools." + tool + " ";
+}
+
+TEST_F(PyramidProfiles, BioFormatsSeesLevelsPixelsLabelAndMacro) {
+  const std::string info = bio_formats("ImageInfo"), convert = bio_formats("ImageConverter");
+  if (info.empty()) GTEST_SKIP() << "no Java, or no Bio-Formats (tools/get-test-readers.sh bio-formats)";
+  for (const Variant& variant : variants()) {
+    if (variant.name != "ome-deflate" && variant.name != "ome-jpeg444") continue;
+    const testing::ShellResult seen =
+        testing::run_in_shell(info + "-nopix -noflat -no-upgrade -omexml " + path(variant).string() + " 2>/dev/null");
+    ASSERT_EQ(seen.exit_code, 0) << seen.out;
+    EXPECT_THAT(seen.out, HasSubstr("[OME-TIFF]"));
+    EXPECT_THAT(seen.out, HasSubstr("Series count = 3"));
+    EXPECT_THAT(seen.out, HasSubstr("Resolutions = 3"));
+    for (const RgbImage& level : levels_) {
+      EXPECT_THAT(seen.out, HasSubstr("= " + std::to_string(level.size.width) + "\n"));
+    }
+    EXPECT_THAT(seen.out, HasSubstr("PhysicalSizeX=\"0.7\""));
+    EXPECT_THAT(seen.out, HasSubstr("Name=\"label image\""));
+    EXPECT_THAT(seen.out, HasSubstr("Name=\"macro image\""));
+    // A box of level 0 as it decodes it, written without loss.
+    const auto part = *folder_ / "part.tiff";
+    std::filesystem::remove(part);
+    const testing::ShellResult written =
+        testing::run_in_shell(convert + "-no-upgrade -series 0 -crop 512,256,300,200 " + path(variant).string() + " " +
+                              part.string() + " 2>&1");
+    ASSERT_EQ(written.exit_code, 0) << written.out;
+    const auto slide = SlideReader::open(part, {.mpp = kMpp});
+    std::vector<std::uint8_t> rgb(300 * 200 * 3);
+    slide->read(0, {0, 0}, {300, 200}, rgb);
+    EXPECT_LE(mean_difference(rgb, testing::cut(levels_[0], {{512, 256}, {300, 200}}).rgb), variant.tolerance);
   }
 }
 

@@ -36,13 +36,19 @@ std::string readers_python() {
   return newest.empty() ? "" : newest + "/bin/python";
 }
 
-class ExpressionReadersTest : public StageFixture {};
+/// Two rows of three tiles, with spots on the first and the last.
+class ExpressionReadersTest : public StageFixture {
+ protected:
+  static std::string python() {
+    const char* chosen = std::getenv("VTISSUE_TEST_PYTHON");
+    return chosen != nullptr ? chosen : readers_python();
+  }
+  void express();
+  /// What tests/stages/open_h5ad.py says of the table, null and a failure if it fails.
+  nlohmann::json opened(const std::string& more) const;
+};
 
-TEST_F(ExpressionReadersTest, AnndataSeesTilesGenesPlacesAndSpots) {
-  const char* chosen = std::getenv("VTISSUE_TEST_PYTHON");
-  const std::string python = chosen != nullptr ? chosen : readers_python();
-  if (python.empty()) GTEST_SKIP() << "no second set of readers (tools/get-test-readers.sh)";
-
+void ExpressionReadersTest::express() {
   io::TileSet tiles;
   tiles.tile_px = 50;
   tiles.target_mpp = 2;
@@ -74,15 +80,24 @@ TEST_F(ExpressionReadersTest, AnndataSeesTilesGenesPlacesAndSpots) {
   run(ExpressStage({.measured = {.mapping = io::SpotMapping::kDistance, .max_distance_um = 60}}, {"PMEL", "CD8A"},
                    nullptr),
       {{"tiles", file("tiles.h5")}, {"h5ad", file("spots.h5ad")}}, {{"expression", file("out.h5ad")}});
+}
 
+nlohmann::json ExpressionReadersTest::opened(const std::string& more) const {
   const std::string command =
-      python + " " + VTISSUE_SOURCE_DIR + "/tests/stages/open_h5ad.py " + file("out.h5ad").string();
+      python() + " " + VTISSUE_SOURCE_DIR + "/tests/stages/open_h5ad.py " + file("out.h5ad").string() + more;
   std::string text;
   std::FILE* pipe = ::popen(command.c_str(), "r");
-  ASSERT_NE(pipe, nullptr);
+  if (pipe == nullptr) return nullptr;
   for (int c = std::fgetc(pipe); c != EOF; c = std::fgetc(pipe)) text.push_back(static_cast<char>(c));
-  ASSERT_EQ(::pclose(pipe), 0) << text;
-  const nlohmann::json all = nlohmann::json::parse(text);
+  EXPECT_EQ(::pclose(pipe), 0) << text;
+  return nlohmann::json::parse(text, nullptr, false);
+}
+
+TEST_F(ExpressionReadersTest, AnndataSeesTilesGenesPlacesAndSpots) {
+  if (python().empty()) GTEST_SKIP() << "no second set of readers (tools/get-test-readers.sh)";
+  express();
+  const nlohmann::json all = opened("");
+  ASSERT_TRUE(all.is_object());
   const nlohmann::json& seen = all.at("anndata");
   EXPECT_EQ(seen["shape"], nlohmann::json({6, 2})) << all["version"];
   EXPECT_EQ(seen["var_names"], nlohmann::json({"PMEL", "CD8A"}));
@@ -102,6 +117,18 @@ TEST_F(ExpressionReadersTest, AnndataSeesTilesGenesPlacesAndSpots) {
     EXPECT_NEAR(all["scanpy"]["total_counts"][0].get<double>(), std::log1p(30.0), 1e-5);
     EXPECT_GT(all["scanpy"]["edges"], 0);
   }
+}
+
+TEST_F(ExpressionReadersTest, SquidpySeesNeighbouringTiles) {
+  if (python().empty()) GTEST_SKIP() << "no second set of readers (tools/get-test-readers.sh)";
+  express();
+  const nlohmann::json seen = opened(" squidpy");
+  if (seen.is_null()) GTEST_SKIP() << "no squidpy among the readers (tools/get-test-readers.sh spatial)";
+  // Each tile has those beside it for neighbours, on a grid and by distance.
+  EXPECT_EQ(seen["grid"], nlohmann::json::parse("[[0,1,0,1,0,0],[1,0,1,0,1,0],[0,1,0,0,0,1],"
+                                                "[1,0,0,0,1,0],[0,1,0,1,0,1],[0,0,1,0,1,0]]"));
+  EXPECT_EQ(seen["near"], 14);
+  EXPECT_TRUE(seen["moran"]["PMEL"].is_number());
 }
 
 }  // namespace

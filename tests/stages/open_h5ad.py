@@ -1,4 +1,5 @@
-"""Opens an expression.h5ad with anndata, and with scanpy where it is installed, and prints what they see as JSON."""
+"""Opens an expression.h5ad with anndata, and with scanpy where it is installed, and prints what they see as JSON; with
+"squidpy" after the file what squidpy sees, null where it is not installed (tools/get-test-readers.sh spatial)."""
 
 import json
 import sys
@@ -34,6 +35,27 @@ def seen_by_scanpy(path):
             "edges": int(data.obsp["distances"].nnz)}
 
 
-if __name__ == "__main__":
+def seen_by_squidpy(path):
+    """Squidpy's graph of neighbouring places, of a grid and by distance, and a gene's spatial autocorrelation on it."""
+    try:
+        import squidpy
+    except ImportError:
+        return None
+    import numpy
+
+    data = anndata.read_h5ad(path)
+    squidpy.gr.spatial_neighbors(data, coord_type="grid", n_neighs=4)
+    grid = data.obsp["spatial_connectivities"].toarray().astype(int).tolist()
+    pitch = min(d for d in numpy.linalg.norm(data.obsm["spatial"][1:] - data.obsm["spatial"][0], axis=1))
+    squidpy.gr.spatial_neighbors(data, coord_type="generic", radius=1.1 * float(pitch))
+    near = int(data.obsp["spatial_connectivities"].nnz)
+    squidpy.gr.spatial_autocorr(data, mode="moran", genes=list(data.var_names), n_jobs=1)
+    return {"version": squidpy.__version__, "grid": grid, "near": near,
+            "moran": {gene: float(data.uns["moranI"].loc[gene, "I"]) for gene in data.var_names}}
+
+
+if __name__ == "__main__" and sys.argv[2:] == ["squidpy"]:
+    print(json.dumps(seen_by_squidpy(sys.argv[1])))
+elif __name__ == "__main__":
     print(json.dumps({"anndata": seen_by_anndata(sys.argv[1]), "scanpy": seen_by_scanpy(sys.argv[1]),
                       "version": anndata.__version__}))

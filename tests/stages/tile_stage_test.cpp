@@ -369,7 +369,11 @@ TEST_F(TileConfigTest, EveryKeyChangesTheIdentity) {
                                "tissue.exclude=[blur]",
                                "tissue.include_classes=[Tumor]",
                                "tissue.exclude_classes=[Tumor]",
-                               "tissue.annotations_origin=bounds"};
+                               "tissue.annotations_origin=bounds",
+                               "tile.overlap_px=16",
+                               "tile.shift=half",
+                               "tile.min_inside=0.5",
+                               "tile.icc=srgb"};
   for (const char* assignment : assignments) {
     EXPECT_TRUE(identities.insert(identity({assignment})).second) << assignment;
   }
@@ -377,8 +381,8 @@ TEST_F(TileConfigTest, EveryKeyChangesTheIdentity) {
                                  "tissue.a_t=7", "tissue.a_h=7", "tissue.max_n_holes=1"}) {
     EXPECT_TRUE(identities.insert(identity({"tissue.preset=clam", assignment})).second) << assignment;
   }
-  // The two files are inputs, whose contents count.
-  EXPECT_EQ(identities.size(), schema_.keys().size() + 1 - 2);
+  // The three files are inputs, whose contents count.
+  EXPECT_EQ(identities.size(), schema_.keys().size() + 1 - 3);
   EXPECT_THROW(identity({"tile.region=[0,0,10]"}), Error);
   EXPECT_THROW(identity({"tile.region=[0,0,0,10]"}), Error);
 }
