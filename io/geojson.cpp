@@ -256,7 +256,8 @@ class GeoHandler : public nlohmann::json_sax<nlohmann::json> {
 
   bool parse_error(std::size_t, const std::string&, const nlohmann::detail::exception& error) override {
     const std::string_view text = error.what();
-    if (bytes_.at_end()) {
+    const auto says = [&](std::string_view what) { return text.find(what) != std::string_view::npos; };
+    if (bytes_.at_end() && (says("unexpected end of input") || says("missing closing quote"))) {
       refuse(fmt::format("the file ends before the JSON does, after {} bytes; export or copy it again",
                          bytes_.position()));
     }

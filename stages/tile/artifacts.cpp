@@ -126,10 +126,11 @@ void find_border(BinaryImage& border, const RgbView& picture, const Glass& glass
     const std::uint8_t* p = picture.at(i);
     border.pixels[i] = std::max({p[0], p[1], p[2]}) <= kPaddingBlack;
   }
-  flip_components(border, 1, [&](std::span<const std::int64_t> pixels, bool) {
-    return static_cast<double>(pixels.size()) * mpp * mpp < kPaddingArea;
-  });
-  border = dilate(border, 1);
+  if (std::find(border.pixels.begin(), border.pixels.end(), 1) != border.pixels.end()) {
+    flip_parts(border, 1,
+               [&](const Part& part) { return static_cast<double>(part.pixels) * mpp * mpp < kPaddingArea; });
+    border = dilate(border, 1);
+  }
   for (std::size_t i = 0; i < picture.count(); ++i) border.pixels[i] |= glass.black.pixels[i];
 }
 
@@ -192,9 +193,8 @@ void find_blur(BinaryImage& blur, const RgbView& picture, const Glass& glass, do
   }
   const int gap = radius_px(kBlurGap, view_mpp);
   soft = erode(dilate(soft, gap), gap);
-  flip_components(soft, 1, [&](std::span<const std::int64_t> pixels, bool) {
-    return static_cast<double>(pixels.size()) * view_mpp * view_mpp < kBlurArea;
-  });
+  flip_parts(soft, 1,
+             [&](const Part& part) { return static_cast<double>(part.pixels) * view_mpp * view_mpp < kBlurArea; });
   for (std::int64_t y = 0; y < picture.size.height; ++y) {
     for (std::int64_t x = 0; x < picture.size.width; ++x) {
       const auto i = static_cast<std::size_t>(y * picture.size.width + x);

@@ -22,7 +22,8 @@ BinaryImage black_border(const RgbView& picture) {
     const std::uint8_t* p = picture.at(i);
     black.pixels[i] = std::max({p[0], p[1], p[2]}) < kBlack;
   }
-  flip_components(black, 1, [](std::span<const std::int64_t>, bool touches_edge) { return !touches_edge; });
+  if (std::find(black.pixels.begin(), black.pixels.end(), 1) == black.pixels.end()) return black;
+  flip_parts(black, 1, [](const Part& part) { return !part.touches_edge; });
   return dilate(black, 1);
 }
 
@@ -103,9 +104,11 @@ Glass find_glass(const RgbView& picture, double mpp) {
   glass.black = black_border(picture);
   glass.valid.resize(picture.count());
   std::vector<float> log_intensity(picture.count());
+  std::array<float, 256> log_of{};
+  for (std::size_t level = 0; level < log_of.size(); ++level) log_of[level] = std::log10(static_cast<float>(level + 1));
   for (std::size_t i = 0; i < picture.count(); ++i) {
     glass.valid[i] = !glass.black.pixels[i];
-    log_intensity[i] = std::log10(static_cast<float>(luminance(picture.at(i)) + 1));
+    log_intensity[i] = log_of[static_cast<std::size_t>(luminance(picture.at(i)))];
   }
   find_colour(glass, picture,
               local_statistics(log_intensity, glass.valid, picture.size, radius_px(kGlassTextureRadius, mpp)));

@@ -49,16 +49,14 @@ BinaryImage hest_mask(const RgbView& picture, double mpp, const TissueAreas& are
   }
   const double pixel_um2 = mpp * mpp;
   BinaryImage tissue = darker_class(grey, picture.size);
-  flip_components(tissue, 1, [&](std::span<const std::int64_t> pixels, bool) {
-    return static_cast<double>(pixels.size()) * pixel_um2 <= areas.min_area_um2;
-  });
+  flip_parts(tissue, 1,
+             [&](const Part& part) { return static_cast<double>(part.pixels) * pixel_um2 <= areas.min_area_um2; });
   for (std::size_t i = 0; i < grey.size(); ++i) {
     if (!tissue.pixels[i]) grey[i] = kWhite;
   }
   tissue = darker_class(grey, picture.size);
-  flip_components(tissue, 0, [&](std::span<const std::int64_t> pixels, bool) {
-    return static_cast<double>(pixels.size()) * pixel_um2 <= areas.min_hole_um2;
-  });
+  flip_parts(tissue, 0,
+             [&](const Part& part) { return static_cast<double>(part.pixels) * pixel_um2 <= areas.min_hole_um2; });
   return tissue;
 }
 

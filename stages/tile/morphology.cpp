@@ -3,35 +3,66 @@
 #include <algorithm>
 #include <cmath>
 
+#include "stages/tile/components.h"
+
 namespace vtissue::stages {
 namespace {
 
-/// Running maximum (dilation) or minimum (erosion) of a line with `stride`, by counting set pixels in the window.
-void filter_line(const std::uint8_t* in, std::uint8_t* out, std::int64_t count, std::int64_t stride, int radius,
-                 bool erosion) {
-  const std::uint8_t sought = erosion ? 0 : 1;  // the value that wins within the window
+/// Running maximum (dilation) or minimum (erosion) of a row, by counting the pixels in the window that decide.
+void filter_row(const std::uint8_t* in, std::uint8_t* out, std::int64_t count, int radius, std::uint8_t sought) {
   std::int64_t hits = 0;
-  for (std::int64_t i = 0; i < std::min<std::int64_t>(radius, count); ++i) hits += in[i * stride] == sought;
+  for (std::int64_t i = 0; i < std::min<std::int64_t>(radius, count); ++i) hits += in[i] == sought;
   for (std::int64_t i = 0; i < count; ++i) {
-    if (i + radius < count) hits += in[(i + radius) * stride] == sought;
-    out[i * stride] = hits > 0 ? sought : static_cast<std::uint8_t>(1 - sought);
-    if (i - radius >= 0) hits -= in[(i - radius) * stride] == sought;
+    if (i + radius < count) hits += in[i + radius] == sought;
+    out[i] = hits > 0 ? sought : static_cast<std::uint8_t>(1 - sought);
+    if (i - radius >= 0) hits -= in[i - radius] == sought;
   }
 }
 
 BinaryImage filter(const BinaryImage& image, int radius, bool erosion) {
   if (radius <= 0) return image;
+  const std::uint8_t sought = erosion ? 0 : 1;  // the value that wins within the window
   BinaryImage rows = image;
   BinaryImage both = image;
   const auto [width, height] = image.size;
   for (std::int64_t y = 0; y < height; ++y) {
-    filter_line(&image.pixels[y * width], &rows.pixels[y * width], width, 1, radius, erosion);
+    filter_row(&image.pixels[y * width], &rows.pixels[y * width], width, radius, sought);
   }
-  for (std::int64_t x = 0; x < width; ++x) {
-    filter_line(&rows.pixels[x], &both.pixels[x], height, width, radius, erosion);
+  // All columns at once, a row after the other, as memory lies.
+  std::vector<std::uint16_t> hits(static_cast<std::size_t>(width));
+  const auto count_row = [&](std::int64_t y, int sign) {
+    if (y < 0 || y >= height) return;
+    const std::uint8_t* row = &rows.pixels[y * width];
+    for (std::size_t x = 0; x < hits.size(); ++x)
+      hits[x] = static_cast<std::uint16_t>(hits[x] + sign * (row[x] == sought));
+  };
+  for (std::int64_t y = 0; y < radius; ++y) count_row(y, 1);
+  for (std::int64_t y = 0; y < height; ++y) {
+    count_row(y + radius, 1);
+    std::uint8_t* out = &both.pixels[y * width];
+    for (std::size_t x = 0; x < hits.size(); ++x) out[x] = hits[x] > 0 ? sought : static_cast<std::uint8_t>(1 - sought);
+    count_row(y - radius, -1);
   }
   return both;
 }
+
+/// Value, square and count of the rows of a window, column by column.
+struct ColumnSums {
+  std::vector<double> value, square;
+  std::vector<std::int32_t> count;
+
+  explicit ColumnSums(std::size_t width) : value(width), square(width), count(width) {}
+
+  void add(const float* values, const std::uint8_t* weights, int sign) {
+    const double direction = sign;
+    for (std::size_t x = 0; x < value.size(); ++x) {
+      const double weighted = weights[x] ? direction * values[x] : 0.0;
+      value[x] += weighted;
+      square[x] += weighted * values[x];
+      count[x] += sign * weights[x];
+    }
+  }
+};
 
 }  // namespace
 
@@ -69,49 +100,67 @@ void flip_components(BinaryImage& image, std::uint8_t value,
   }
 }
 
+void flip_parts(BinaryImage& image, std::uint8_t value, const std::function<bool(const Part&)>& flip,
+                std::span<const std::uint8_t> marks) {
+  const Components parts = find_components(image, value, false);
+  std::vector<Part> found(parts.pixels.size());
+  for (std::size_t i = 0; i < found.size(); ++i) found[i] = {parts.pixels[i], 0, parts.edge[i] != 0};
+  if (!marks.empty()) {
+    for (std::size_t i = 0; i < marks.size(); ++i) {
+      if (parts.labels[i] >= 0) found[static_cast<std::size_t>(parts.labels[i])].marked += marks[i];
+    }
+  }
+  std::vector<std::uint8_t> flipped(found.size());
+  bool any = false;
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    flipped[i] = flip(found[i]);
+    any = any || flipped[i];
+  }
+  if (!any) return;
+  for (std::size_t i = 0; i < image.pixels.size(); ++i) {
+    if (parts.labels[i] >= 0 && flipped[static_cast<std::size_t>(parts.labels[i])])
+      image.pixels[i] = static_cast<std::uint8_t>(1 - value);
+  }
+}
+
 LocalStatistics local_statistics(std::span<const float> values, std::span<const std::uint8_t> weights,
                                  Size<LevelPx> size, int radius) {
   const auto [width, height] = size;
-  struct Sums {
-    double value = 0, square = 0;
-    std::int32_t count = 0;
-  };
-  // Row y + 1, column x + 1 of the table holds the sums over [0, y] x [0, x].
-  const std::int64_t pitch = width + 1;
-  std::vector<Sums> table(static_cast<std::size_t>(pitch * (height + 1)));
-  for (std::int64_t y = 0; y < height; ++y) {
-    Sums row;
-    for (std::int64_t x = 0; x < width; ++x) {
-      if (weights[y * width + x]) {
-        const double value = values[y * width + x];
-        row.value += value;
-        row.square += value * value;
-        ++row.count;
-      }
-      const Sums& above = table[y * pitch + x + 1];
-      table[(y + 1) * pitch + x + 1] = {row.value + above.value, row.square + above.square, row.count + above.count};
-    }
-  }
-
   LocalStatistics result;
   result.mean.assign(values.size(), 0);
   result.deviation.assign(values.size(), 0);
-  result.count.assign(values.size(), 0);
-  for (std::int64_t y = 0; y < height; ++y) {
-    const std::int64_t top = std::max<std::int64_t>(0, y - radius) * pitch;
-    const std::int64_t bottom = std::min(height, y + radius + 1) * pitch;
-    for (std::int64_t x = 0; x < width; ++x) {
-      const std::int64_t left = std::max<std::int64_t>(0, x - radius);
-      const std::int64_t right = std::min(width, x + radius + 1);
-      const Sums &a = table[top + left], &b = table[top + right], &c = table[bottom + left], &d = table[bottom + right];
-      const std::int32_t count = d.count - b.count - c.count + a.count;
-      if (count == 0) continue;
-      const double mean = (d.value - b.value - c.value + a.value) / count;
-      const double square = (d.square - b.square - c.square + a.square) / count;
-      const std::size_t pixel = static_cast<std::size_t>(y * width + x);
-      result.count[pixel] = count;
-      result.mean[pixel] = static_cast<float>(mean);
-      result.deviation[pixel] = static_cast<float>(std::sqrt(std::max(0.0, square - mean * mean)));
+  // Sums begin anew every so many rows, wherever threads would part the picture: rounding stays small and the same.
+  const std::int64_t band = std::max<std::int64_t>(128, 4 * (2 * std::int64_t{radius} + 1));
+  std::vector<double> value(static_cast<std::size_t>(width) + 1), square(value.size());
+  std::vector<std::int32_t> count(value.size());
+  std::vector<double> share_of(static_cast<std::size_t>((2 * radius + 1) * (2 * radius + 1)) + 1);
+  for (std::size_t n = 1; n < share_of.size(); ++n) share_of[n] = 1.0 / static_cast<double>(n);
+  for (std::int64_t top = 0; top < height; top += band) {
+    ColumnSums columns(static_cast<std::size_t>(width));
+    const auto add_row = [&](std::int64_t y, int sign) {
+      if (y >= 0 && y < height) columns.add(&values[y * width], &weights[y * width], sign);
+    };
+    for (std::int64_t y = top - radius; y < top + radius; ++y) add_row(y, 1);
+    for (std::int64_t y = top; y < std::min(height, top + band); ++y) {
+      add_row(y + radius, 1);
+      for (std::size_t x = 0; x + 1 < value.size(); ++x) {
+        value[x + 1] = value[x] + columns.value[x];
+        square[x + 1] = square[x] + columns.square[x];
+        count[x + 1] = count[x] + columns.count[x];
+      }
+      for (std::int64_t x = 0; x < width; ++x) {
+        const auto left = static_cast<std::size_t>(std::max<std::int64_t>(0, x - radius));
+        const auto right = static_cast<std::size_t>(std::min(width, x + radius + 1));
+        const std::int32_t n = count[right] - count[left];
+        if (n == 0) continue;
+        const double share = share_of[static_cast<std::size_t>(n)];
+        const double mean = (value[right] - value[left]) * share;
+        const double mean_square = (square[right] - square[left]) * share;
+        const auto pixel = static_cast<std::size_t>(y * width + x);
+        result.mean[pixel] = static_cast<float>(mean);
+        result.deviation[pixel] = std::sqrt(static_cast<float>(std::max(0.0, mean_square - mean * mean)));
+      }
+      add_row(y - radius, -1);
     }
   }
   return result;

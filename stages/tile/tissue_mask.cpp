@@ -37,12 +37,11 @@ std::vector<float> mean_density(const RgbView& picture, const std::array<double,
 
 /// The texture window reaches over the tissue's rim; takes back, from outside in, the rim's pixels that
 /// are no denser than the glass around. Structures inside stay.
-void trim_rim(BinaryImage& tissue, std::span<const float> density, std::span<const std::uint8_t> valid, double mpp,
-              int rim) {
+void trim_rim(BinaryImage& tissue, std::span<const float> density, const LocalStatistics& here,
+              std::span<const std::uint8_t> valid, double mpp, int rim) {
   std::vector<std::uint8_t> glass(tissue.pixels.size());
   for (std::size_t i = 0; i < glass.size(); ++i) glass[i] = valid[i] && !tissue.pixels[i];
   const LocalStatistics around = local_statistics(density, glass, tissue.size, radius_px(kGlassRadius, mpp));
-  const LocalStatistics here = local_statistics(density, valid, tissue.size, 1);
   for (int step = 0; step < rim; ++step) {
     const BinaryImage core = erode(tissue, 1);
     for (std::size_t i = 0; i < glass.size(); ++i) {
@@ -88,7 +87,7 @@ TissueMask find_tissue(const RgbView& picture, const Glass& glass, double mpp, c
   for (std::size_t i = 0; i < picture.count(); ++i) {
     tissue.pixels[i] = valid[i] && (texture.deviation[i] > result.texture_threshold || fine.mean[i] > kDense);
   }
-  trim_rim(tissue, density, valid, mpp, texture_radius);
+  trim_rim(tissue, density, fine, valid, mpp, texture_radius);
 
   const int thread = radius_px(kThreadRadius, mpp);
   const int gap = radius_px(kGapRadius, mpp);
@@ -97,15 +96,17 @@ TissueMask find_tissue(const RgbView& picture, const Glass& glass, double mpp, c
   for (std::size_t i = 0; i < picture.count(); ++i) tissue.pixels[i] &= valid[i];
 
   const double pixel_um2 = mpp * mpp;
-  flip_components(tissue, 1, [&](std::span<const std::int64_t> pixels, bool) {
-    const auto sharp = std::count_if(pixels.begin(), pixels.end(), [&](std::int64_t pixel) {
-      return fine.deviation[pixel] > result.texture_threshold;
-    });
-    const auto count = static_cast<double>(pixels.size());
-    return count * pixel_um2 < areas.min_area_um2 || static_cast<double>(sharp) < kSharpShare * count;
-  });
-  flip_components(tissue, 0, [&](std::span<const std::int64_t> pixels, bool touches_edge) {
-    return !touches_edge && static_cast<double>(pixels.size()) * pixel_um2 < areas.min_hole_um2;
+  std::vector<std::uint8_t> sharp(picture.count());
+  for (std::size_t i = 0; i < sharp.size(); ++i) sharp[i] = fine.deviation[i] > result.texture_threshold;
+  flip_parts(
+      tissue, 1,
+      [&](const Part& part) {
+        const auto count = static_cast<double>(part.pixels);
+        return count * pixel_um2 < areas.min_area_um2 || static_cast<double>(part.marked) < kSharpShare * count;
+      },
+      sharp);
+  flip_parts(tissue, 0, [&](const Part& part) {
+    return !part.touches_edge && static_cast<double>(part.pixels) * pixel_um2 < areas.min_hole_um2;
   });
   result.mask = std::move(tissue.pixels);
   return result;

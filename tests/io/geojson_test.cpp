@@ -179,6 +179,7 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         BrokenGeoJson{"Empty", "", "the file is empty"}, BrokenGeoJson{"Blank", " \n", "ends before the JSON does"},
         BrokenGeoJson{"Cut", "[" + feature("{}") + R"(,{"type":"Fea)", "object 2: the file ends before the JSON does"},
+        BrokenGeoJson{"CutInText", R"([{"type":"Fea)", "object 1: the file ends before the JSON does"},
         BrokenGeoJson{"NotJson", "Tumor,1,2", "not JSON near byte"},
         BrokenGeoJson{"TrailingText", feature("{}") + "x", "not JSON near byte"},
         BrokenGeoJson{"Nul", feature("{}") + std::string(1, '\0'), "a NUL byte"},

@@ -226,8 +226,10 @@ TEST(Morphology, LocalStatisticsEqualTheirDefinition) {
         }
       }
       const auto i = static_cast<std::size_t>(y * 7 + x);
-      ASSERT_EQ(result.count[i], count);
-      if (count == 0) continue;
+      if (count == 0) {
+        EXPECT_EQ(result.mean[i], 0);
+        continue;
+      }
       EXPECT_NEAR(result.mean[i], sum / count, 1e-6);
       EXPECT_NEAR(result.deviation[i], std::sqrt(std::max(0.0, square / count - sum * sum / count / count)), 1e-6);
     }
