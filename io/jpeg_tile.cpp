@@ -83,7 +83,7 @@ void configure(jpeg_compress_struct& jpeg, const JpegSettings& settings) {
   jpeg.input_components = 3;
   jpeg.in_color_space = JCS_RGB;
   jpeg_set_defaults(&jpeg);
-  jpeg_set_colorspace(&jpeg, JCS_YCbCr);
+  jpeg_set_colorspace(&jpeg, settings.colour == JpegColour::kRgb ? JCS_RGB : JCS_YCbCr);
   jpeg_set_quality(&jpeg, settings.quality, TRUE);
   for (int component = 0; component < 3; ++component) {
     const int factor = component == 0 && settings.sampling == ChromaSampling::k420 ? 2 : 1;
@@ -92,7 +92,8 @@ void configure(jpeg_compress_struct& jpeg, const JpegSettings& settings) {
   }
   jpeg.dct_method = JDCT_ISLOW;
   jpeg.optimize_coding = FALSE;
-  jpeg.write_Adobe_marker = FALSE;
+  // Without it what has no names of its own is taken for YCbCr.
+  jpeg.write_Adobe_marker = settings.colour == JpegColour::kRgb ? TRUE : FALSE;
 }
 
 /// libjpeg leaves by longjmp: nothing with a destructor lives in the frames of these two.
@@ -154,6 +155,8 @@ std::vector<std::byte> copied(std::span<const std::byte> bytes) { return {bytes.
 
 JpegEncoder::JpegEncoder(JpegSettings settings) : state_(std::make_unique<State>()) {
   if (settings.quality < 1 || settings.quality > 100) throw std::invalid_argument("JPEG quality must be 1 to 100");
+  if (settings.colour == JpegColour::kRgb && settings.sampling != ChromaSampling::k444)
+    throw std::invalid_argument("JPEG of RGB has no subsampling");
   state_->settings = settings;
   if (!create(*state_)) {
     // The destructor does not run after a throw, and create() has cleaned up.

@@ -13,12 +13,15 @@ namespace vtissue::io {
 /// How densely colour is stored: at every pixel, or the mean of 2 x 2 pixels.
 enum class ChromaSampling { k444, k420 };
 
+enum class JpegColour { kYCbCr, kRgb };
+
 struct JpegSettings {
   int quality = 90;  ///< 1..100
   ChromaSampling sampling = ChromaSampling::k444;
+  JpegColour colour = JpegColour::kYCbCr;  ///< kRgb: only with k444; some half larger
 };
 
-/// JPEG streams, YCbCr, baseline with the standard Huffman tables, so that all tiles of the same settings share their
+/// JPEG streams, baseline with the standard Huffman tables, so that all tiles of the same settings share their
 /// tables (formats.md 2.4). Keeps libjpeg's state and the buffer from one stream to the next. One thread at a time.
 class JpegEncoder {
  public:
@@ -27,7 +30,7 @@ class JpegEncoder {
     kFile,  ///< a whole JPEG file
   };
 
-  /// Throws std::invalid_argument unless 1 <= quality <= 100.
+  /// Throws std::invalid_argument unless 1 <= quality <= 100, and for RGB with 4:2:0.
   explicit JpegEncoder(JpegSettings settings);
   ~JpegEncoder();
   JpegEncoder(const JpegEncoder&) = delete;

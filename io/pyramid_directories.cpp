@@ -83,6 +83,10 @@ class Directories {
   }
 
  private:
+  bool in_ycbcr(PyramidCodec codec) const {
+    return codec == PyramidCodec::kJpeg && jpeg_settings_of(options_).colour == JpegColour::kYCbCr;
+  }
+
   /// Fields that levels and other pictures share.
   TiffDirectory common(std::int64_t width, std::int64_t height, PyramidCodec codec) const {
     TiffDirectory directory;
@@ -90,19 +94,21 @@ class Directories {
     directory.set_long(kTagImageLength, static_cast<std::uint32_t>(height));
     directory.set_short(kTagBitsPerSample, std::array<std::uint16_t, 3>{8, 8, 8});
     directory.set_short(kTagCompression, compression_of(codec));
-    directory.set_short(kTagPhotometric, codec == PyramidCodec::kJpeg ? kPhotometricYCbCr : kPhotometricRgb);
+    directory.set_short(kTagPhotometric, in_ycbcr(codec) ? kPhotometricYCbCr : kPhotometricRgb);
     directory.set_short(kTagOrientation, 1);
     directory.set_short(kTagSamplesPerPixel, 3);
     directory.set_short(kTagPlanarConfiguration, 1);
     directory.set_ascii(kTagSoftware, options_.software);
     if (codec == PyramidCodec::kJpeg) {
+      directory.set_bytes(kTagJpegTables, TiffDirectory::Type::kUndefined, jpeg_tables(jpeg_settings_of(options_)));
+    }
+    if (in_ycbcr(codec)) {
       const std::uint16_t factor = options_.sampling == ChromaSampling::k420 ? 2 : 1;
-      directory.set_bytes(kTagJpegTables, TiffDirectory::Type::kUndefined,
-                          jpeg_tables({options_.quality, options_.sampling}));
       directory.set_short(kTagYCbCrSubsampling, std::array<std::uint16_t, 2>{factor, factor});
       directory.set_rational(kTagReferenceBlackWhite,
                              std::array<std::uint32_t, 12>{0, 1, 255, 1, 128, 1, 255, 1, 128, 1, 255, 1});
-    } else if (is_lossless(codec)) {
+    }
+    if (is_lossless(codec)) {
       directory.set_short(kTagPredictor, kPredictorHorizontal);
     }
     if (!options_.icc_profile.empty())
@@ -136,7 +142,7 @@ class Directories {
                         const std::string& description) {
     if (codec == PyramidCodec::kJpeg2000) codec = PyramidCodec::kJpeg;
     TiffDirectory directory = common(image.size.width, image.size.height, codec);
-    TileEncoder encoder(codec, options_.quality, options_.sampling);
+    TileEncoder encoder(codec, options_);
     const BigTiffWriter::Extent extent =
         file_.append(encoder.encode({image.rgb.data(), image.size.width, image.size.height, image.size.width * 3}));
     directory.set_long(kTagNewSubfileType, subfile_type);

@@ -40,6 +40,11 @@ std::int64_t round_up(std::int64_t value, std::int64_t step) { return (value + s
 
 }  // namespace
 
+JpegSettings jpeg_settings_of(const PyramidOptions& options) {
+  const bool rgb = options.profile == PyramidProfile::kOme && options.sampling == ChromaSampling::k444;
+  return {options.quality, options.sampling, rgb ? JpegColour::kRgb : JpegColour::kYCbCr};
+}
+
 PyramidLayout layout_of(const PyramidOptions& options) {
   check(options);
   // OpenSlide reads all but JPEG and JPEG 2000 through libtiff's RGBA interface, which garbles images that are smaller

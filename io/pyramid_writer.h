@@ -39,6 +39,10 @@ struct PyramidOptions {
   std::vector<std::byte> icc_profile;  ///< of all pictures; empty: none
 };
 
+/// How a pyramid's JPEG is made. OME-TIFF with colour at every pixel has RGB in it: Bio-Formats, and so QuPath,
+/// converts YCbCr of that sampling twice.
+JpegSettings jpeg_settings_of(const PyramidOptions& options);
+
 struct RgbImage {
   Size<TargetPx> size;
   std::vector<std::uint8_t> rgb;  ///< [h, w, 3]

@@ -8,12 +8,11 @@
 
 namespace vtissue::io {
 
-TileEncoder::TileEncoder(PyramidCodec codec, int quality, ChromaSampling sampling) : codec_(codec), quality_(quality) {
-  if (codec == PyramidCodec::kJpeg) jpeg_.emplace(JpegSettings{quality, sampling});
-}
+TileEncoder::TileEncoder(const PyramidOptions& options) : TileEncoder(options.codec, options) {}
 
-TileEncoder::TileEncoder(const PyramidOptions& options)
-    : TileEncoder(options.codec, options.quality, options.sampling) {}
+TileEncoder::TileEncoder(PyramidCodec codec, const PyramidOptions& options) : codec_(codec), quality_(options.quality) {
+  if (codec == PyramidCodec::kJpeg) jpeg_.emplace(jpeg_settings_of(options));
+}
 
 std::span<const std::byte> TileEncoder::encode(const PixelRows& pixels) {
   switch (codec_) {

@@ -16,8 +16,9 @@ namespace vtissue::io {
 /// codec, settings and pixels alone.
 class TileEncoder {
  public:
-  TileEncoder(PyramidCodec codec, int quality, ChromaSampling sampling);
   explicit TileEncoder(const PyramidOptions& options);
+  /// In another codec than the pyramid's.
+  TileEncoder(PyramidCodec codec, const PyramidOptions& options);
 
   /// The tile's or strip's data, valid until the next call. Throws Error kOutput.
   std::span<const std::byte> encode(const PixelRows& pixels);

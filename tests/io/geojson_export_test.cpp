@@ -34,9 +34,9 @@ std::string unpacked(const fs::path& path) {
   return text;
 }
 
-class GeoJsonTest : public testing::Test {
+class TileGeoJsonTest : public testing::Test {
  protected:
-  GeoJsonTest() {
+  TileGeoJsonTest() {
     tiles_.tile_px = 50;
     tiles_.target_mpp = 1;
     tiles_.source_mpp = 0.5;
@@ -78,7 +78,7 @@ class GeoJsonTest : public testing::Test {
   TileSet tiles_;
 };
 
-TEST_F(GeoJsonTest, APolygonATileInLevel0PixelsCutAtTheEdge) {
+TEST_F(TileGeoJsonTest, APolygonATileInLevel0PixelsCutAtTheEdge) {
   const json seen = run();
   EXPECT_EQ(seen["type"], "FeatureCollection");
   ASSERT_EQ(seen["features"].size(), 3u);
@@ -93,7 +93,7 @@ TEST_F(GeoJsonTest, APolygonATileInLevel0PixelsCutAtTheEdge) {
   EXPECT_EQ(last["properties"]["measurements"], json::parse(R"({"Tissue fraction": 0.25})"));
 }
 
-TEST_F(GeoJsonTest, ChosenGenesAndWhereTheyComeFrom) {
+TEST_F(TileGeoJsonTest, ChosenGenesAndWhereTheyComeFrom) {
   write_expression();
   const json seen = run({.genes = {"CD\"8A", "PMEL"}}, folder_ / "e.h5ad");
   const auto properties = [&](std::size_t i) { return seen["features"][i]["properties"]; };
@@ -107,7 +107,7 @@ TEST_F(GeoJsonTest, ChosenGenesAndWhereTheyComeFrom) {
   EXPECT_EQ(properties(2)["classification"]["name"], "No expression");
 }
 
-TEST_F(GeoJsonTest, DetectionsOfTheVirtualSlideWithMeasures) {
+TEST_F(TileGeoJsonTest, DetectionsOfTheVirtualSlideWithMeasures) {
   GeoJsonOptions options{.detections = true, .space = GeoJsonSpace::kVirtual};
   options.measures = TileMeasures{{"a", "b"}, [](std::size_t i) -> std::vector<double> {
                                     return {static_cast<double>(i) + 0.5, i == 1 ? NAN : 1e-7};
@@ -120,12 +120,12 @@ TEST_F(GeoJsonTest, DetectionsOfTheVirtualSlideWithMeasures) {
   EXPECT_EQ(seen["features"][2]["properties"]["measurements"]["b"], 1e-7);
 }
 
-TEST_F(GeoJsonTest, OffsetsAreTakenOff) {
+TEST_F(TileGeoJsonTest, OffsetsAreTakenOff) {
   const json seen = run({.offset = {30, 40}});
   EXPECT_EQ(seen["features"][1]["geometry"]["coordinates"][0][0], json::parse("[70,-40]"));
 }
 
-TEST_F(GeoJsonTest, PackedHoldsTheSameAndBytesAreEqual) {
+TEST_F(TileGeoJsonTest, PackedHoldsTheSameAndBytesAreEqual) {
   EXPECT_EQ(run({}, {}, "a.geojson.gz"), run());
   const std::string first = text_of(folder_ / "a.geojson.gz");
   run({}, {}, "b.geojson.gz");
@@ -133,7 +133,7 @@ TEST_F(GeoJsonTest, PackedHoldsTheSameAndBytesAreEqual) {
   EXPECT_EQ(first.substr(0, 2), "\x1f\x8b");
 }
 
-TEST_F(GeoJsonTest, NamesWhatIsWrong) {
+TEST_F(TileGeoJsonTest, NamesWhatIsWrong) {
   write_expression();
   const Error gene = error_of([&] { run({.genes = {"MITF"}}, folder_ / "e.h5ad"); });
   EXPECT_EQ(gene.code(), ErrorCode::kUsage);
@@ -152,7 +152,7 @@ TEST_F(GeoJsonTest, NamesWhatIsWrong) {
 }
 
 /// 60,000 tiles and 200 genes: a table of 48 MB, a text of 200 MB.
-TEST_F(GeoJsonTest, MemoryDoesNotGrowWithTilesTimesGenes) {
+TEST_F(TileGeoJsonTest, MemoryDoesNotGrowWithTilesTimesGenes) {
   constexpr int kColumns = 300, kRows = 200, kGenes = 200;
   TileSet many = tiles_;
   many.slide_size = {kColumns * 100, kRows * 100};

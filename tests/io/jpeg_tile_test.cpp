@@ -37,6 +37,8 @@ TEST(JpegTile, RefusesWhatDoesNotFit) {
   const RgbImage picture = noise_picture({64, 64});
   EXPECT_THROW(encode_jpeg_tile(picture.rgb, 64, 63, {90}), std::invalid_argument);
   EXPECT_THROW(encode_jpeg_tile(picture.rgb, 64, 64, {0}), std::invalid_argument);
+  EXPECT_THROW(encode_jpeg_tile(picture.rgb, 64, 64, {90, ChromaSampling::k420, JpegColour::kRgb}),
+               std::invalid_argument);
   const std::vector<std::uint8_t> wide(70000 * 3);
   try {
     encode_jpeg_tile(wide, 70000, 1, {90});

@@ -182,6 +182,7 @@ TEST(TiffTiles, AnOmeTiffHasItsLevels) {
   PyramidOptions svs, ome;
   svs.mpp = ome.mpp = 0.7;
   ome.profile = PyramidProfile::kOme;
+  svs.sampling = ome.sampling = ChromaSampling::k420;  // with colour at every pixel an OME-TIFF's JPEG is of RGB
   for (const PyramidCodec codec : {PyramidCodec::kJpeg, PyramidCodec::kJpeg2000, PyramidCodec::kZstd}) {
     svs.codec = ome.codec = codec;
     ome.icc_profile.assign(200, std::byte{3});
