@@ -118,7 +118,7 @@ int run(const Listing& listing) {
     return ours;
   };
   for (int round = 0; round <= listing.rounds; ++round) {
-    as_clam = timed("clam", with_clam);
+    as_clam = timed("clam_tcga", with_clam);
     usual = timed("default", with_default);
     clam_times.add(clam.run_timed());
     if (round > 0) continue;  // the file is in memory from then on
@@ -133,21 +133,21 @@ int run(const Listing& listing) {
   const Tiles clams = read_list(clam_list), histolabs = read_list(histolab_list);
   const double shared = agreement(as_clam.tiles, clams);
   const auto ours = [](const char* preset, const Times& times, const Ours& list) {
-    std::printf("  ours, preset %-8s %7.3f s (%.3f)  %zu tiles, %zu pieces\n", preset, median(times.wall),
+    std::printf("  ours, preset %-9s %7.3f s (%.3f)  %zu tiles, %zu pieces\n", preset, median(times.wall),
                 median(times.processor), list.tiles.size(), list.pieces);
   };
   ours("default", with_default, usual);
-  ours("clam", with_clam, as_clam);
-  std::printf("  %s: %.3f s (%.3f), %zu tiles, %.1f %% of both lists shared with preset clam\n",
+  ours("clam_tcga", with_clam, as_clam);
+  std::printf("  %s: %.3f s (%.3f), %zu tiles, %.1f %% of both lists shared with preset clam_tcga\n",
               clam.ask("version").c_str(), median(clam_times.wall), median(clam_times.processor), clams.size(),
               100 * shared);
   std::printf("  %s: %.3f s (%.3f), %zu tiles\n", histolab.ask("version").c_str(), median(histolab_times.wall),
               median(histolab_times.processor), histolabs.size());
   if (shared < 0.9 || clams.empty()) {
-    std::fprintf(stderr, "the lists of preset clam and of CLAM's steps share too little; no ratio\n");
+    std::fprintf(stderr, "the lists of preset clam_tcga and of CLAM's steps share too little; no ratio\n");
     return 1;
   }
-  for (const auto& [preset, times] : {std::pair{"default", &with_default}, std::pair{"clam", &with_clam}}) {
+  for (const auto& [preset, times] : {std::pair{"default", &with_default}, std::pair{"clam_tcga", &with_clam}}) {
     const auto ratio = [&times = times](const Times& peer) {
       return std::pair{median(peer.wall) / median(times->wall), median(peer.processor) / median(times->processor)};
     };
