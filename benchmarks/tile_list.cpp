@@ -84,6 +84,14 @@ Tiles read_list(const std::filesystem::path& path) {
   return tiles;
 }
 
+struct Times {
+  std::vector<double> wall, processor;
+  void add(const Peer::Times& times) {
+    wall.push_back(times.wall);
+    processor.push_back(times.processor);
+  }
+};
+
 /// Shared tiles over all that either has.
 double agreement(const Tiles& a, const Tiles& b) {
   std::size_t both = 0;
@@ -99,42 +107,55 @@ int run(const Listing& listing) {
   const std::filesystem::path clam_list = scratch / "clam", histolab_list = scratch / "histolab";
   Peer clam({python, script, "clam", listing.slide, side, clam_list.string()});
   Peer histolab({python, script, "histolab", listing.slide, side, histolab_list.string()});
-  std::vector<double> with_clam, with_default, clam_times, histolab_times;
+  Times with_clam, with_default, clam_times, histolab_times;
   Ours as_clam, usual;
-  const auto timed = [&](std::string_view preset, std::vector<double>& times) {
+  const auto timed = [&](std::string_view preset, Times& times) {
     const auto start = std::chrono::steady_clock::now();
+    const double processor = processor_seconds();
     Ours ours = list_tiles(listing, preset);
-    times.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    times.add({std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count(),
+               processor_seconds() - processor});
     return ours;
   };
   for (int round = 0; round <= listing.rounds; ++round) {
-    as_clam = timed("clam", with_clam);
+    as_clam = timed("clam_tcga", with_clam);
     usual = timed("default", with_default);
-    clam_times.push_back(clam.run());
+    clam_times.add(clam.run_timed());
     if (round > 0) continue;  // the file is in memory from then on
-    for (auto* times : {&with_clam, &with_default, &clam_times}) times->clear();
+    with_clam = with_default = clam_times = {};
   }
-  std::printf("tiles of %d px; medians of %d interleaved runs, histolab once\n", listing.tile_px, listing.rounds);
+  std::printf("tiles of %d px; medians of %d interleaved runs, histolab once; (of processor time)\n", listing.tile_px,
+              listing.rounds);
   std::fflush(stdout);
-  histolab_times.push_back(histolab.run());  // minutes on a large slide
+  histolab_times.add(histolab.run_timed());  // minutes on a large slide
   clam.ask("save");
   histolab.ask("save");
   const Tiles clams = read_list(clam_list), histolabs = read_list(histolab_list);
   const double shared = agreement(as_clam.tiles, clams);
-  std::printf("  ours, preset default  %7.3f s  %zu tiles, %zu pieces\n", median(with_default), usual.tiles.size(),
-              usual.pieces);
-  std::printf("  ours, preset clam     %7.3f s  %zu tiles, %zu pieces\n", median(with_clam), as_clam.tiles.size(),
-              as_clam.pieces);
-  std::printf("  %s: %.3f s, %zu tiles, %.1f %% of both lists shared with preset clam\n", clam.ask("version").c_str(),
-              median(clam_times), clams.size(), 100 * shared);
-  std::printf("  %s: %.3f s, %zu tiles\n", histolab.ask("version").c_str(), histolab_times.front(), histolabs.size());
+  const auto ours = [](const char* preset, const Times& times, const Ours& list) {
+    std::printf("  ours, preset %-9s %7.3f s (%.3f)  %zu tiles, %zu pieces\n", preset, median(times.wall),
+                median(times.processor), list.tiles.size(), list.pieces);
+  };
+  ours("default", with_default, usual);
+  ours("clam_tcga", with_clam, as_clam);
+  std::printf("  %s: %.3f s (%.3f), %zu tiles, %.1f %% of both lists shared with preset clam_tcga\n",
+              clam.ask("version").c_str(), median(clam_times.wall), median(clam_times.processor), clams.size(),
+              100 * shared);
+  std::printf("  %s: %.3f s (%.3f), %zu tiles\n", histolab.ask("version").c_str(), median(histolab_times.wall),
+              median(histolab_times.processor), histolabs.size());
   if (shared < 0.9 || clams.empty()) {
-    std::fprintf(stderr, "the lists of preset clam and of CLAM's steps share too little; no ratio\n");
+    std::fprintf(stderr, "the lists of preset clam_tcga and of CLAM's steps share too little; no ratio\n");
     return 1;
   }
-  std::printf("  ratio to CLAM's steps %.1f (preset clam %.1f), to histolab %.1f (%.1f)\n",
-              median(clam_times) / median(with_default), median(clam_times) / median(with_clam),
-              histolab_times.front() / median(with_default), histolab_times.front() / median(with_clam));
+  for (const auto& [preset, times] : {std::pair{"default", &with_default}, std::pair{"clam_tcga", &with_clam}}) {
+    const auto ratio = [&times = times](const Times& peer) {
+      return std::pair{median(peer.wall) / median(times->wall), median(peer.processor) / median(times->processor)};
+    };
+    const auto [to_clam, to_clam_processor] = ratio(clam_times);
+    const auto [to_histolab, to_histolab_processor] = ratio(histolab_times);
+    std::printf("  preset %s: ratio to CLAM's steps %.1f (%.1f), to histolab %.1f (%.1f)\n", preset, to_clam,
+                to_clam_processor, to_histolab, to_histolab_processor);
+  }
   return 0;
 }
 

@@ -11,7 +11,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-STHRESH, MTHRESH, CLOSE, A_T, A_H, MAX_HOLES = 8, 7, 4, 100, 16, 8  # CLAM's published defaults
+STHRESH, MTHRESH, CLOSE, A_T, A_H, MAX_HOLES = 8, 7, 4, 16, 4, 8  # CLAM's preset tcga
 
 
 def clam(slide_path, tile_px):

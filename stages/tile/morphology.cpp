@@ -24,7 +24,7 @@ BinaryImage filter(const BinaryImage& image, int radius, bool erosion) {
   const std::uint8_t sought = erosion ? 0 : 1;  // the value that wins within the window
   BinaryImage rows = image;
   BinaryImage both = image;
-  const auto [width, height] = image.size;
+  const std::int64_t width = image.size.width, height = image.size.height;
   for (std::int64_t y = 0; y < height; ++y) {
     filter_row(&image.pixels[y * width], &rows.pixels[y * width], width, radius, sought);
   }
@@ -72,7 +72,7 @@ BinaryImage erode(const BinaryImage& image, int radius) { return filter(image, r
 
 void flip_components(BinaryImage& image, std::uint8_t value,
                      const std::function<bool(std::span<const std::int64_t> pixels, bool touches_edge)>& flip) {
-  const auto [width, height] = image.size;
+  const std::int64_t width = image.size.width, height = image.size.height;
   std::vector<std::uint8_t> visited(image.pixels.size(), 0);
   std::vector<std::int64_t> component;
   for (std::int64_t start = 0; start < image.size.area(); ++start) {
@@ -125,7 +125,7 @@ void flip_parts(BinaryImage& image, std::uint8_t value, const std::function<bool
 
 LocalStatistics local_statistics(std::span<const float> values, std::span<const std::uint8_t> weights,
                                  Size<LevelPx> size, int radius) {
-  const auto [width, height] = size;
+  const std::int64_t width = size.width, height = size.height;
   LocalStatistics result;
   result.mean.assign(values.size(), 0);
   result.deviation.assign(values.size(), 0);
