@@ -385,7 +385,8 @@ TEST_F(PyramidProfiles, BioFormatsSeesLevelsPixelsLabelAndMacro) {
   const std::string info = bio_formats("ImageInfo"), convert = bio_formats("ImageConverter");
   if (info.empty()) GTEST_SKIP() << "no Java, or no Bio-Formats (tools/get-test-readers.sh bio-formats)";
   for (const Variant& variant : variants()) {
-    if (variant.name != "ome-deflate" && variant.name != "ome-jpeg444") continue;
+    // Not JPEG 4:4:4: Bio-Formats 7.3 converts YCbCr tiles that are not subsampled twice.
+    if (variant.name != "ome-deflate" && variant.name != "ome-jpeg420") continue;
     const testing::ShellResult seen =
         testing::run_in_shell(info + "-nopix -noflat -no-upgrade -omexml " + path(variant).string() + " 2>/dev/null");
     ASSERT_EQ(seen.exit_code, 0) << seen.out;
