@@ -196,7 +196,7 @@ TEST(PerturbDemoSlide, OnlyTheRegionItsRingAndTheDecodersHaloChange) {
   TempFolder work;
   const ProgramResult run = run_program(
       {"run", demo_config("demo.yaml"), "--slide", slide, "--out", (work / "run").string(), "--region",
-       "700,700,1400,1100", "--set", "synthesize.steps=3", "--set", "synthesize.guidance_gene=3", "--progress", "off"});
+       "700,700,1000,700", "--set", "synthesize.steps=3", "--set", "synthesize.guidance_gene=3", "--progress", "off"});
   ASSERT_EQ(run.exit_code, 0) << run.err;
   const io::TileSet tiles = io::read_tiles(work / "run" / "tiles.h5");
   const TileCell middle = tiles.cells[tiles.cells.size() / 2];
