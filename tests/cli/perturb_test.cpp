@@ -196,7 +196,7 @@ TEST(PerturbDemoSlide, OnlyTheRegionItsRingAndTheDecodersHaloChange) {
   TempFolder work;
   const ProgramResult run = run_program(
       {"run", demo_config("demo.yaml"), "--slide", slide, "--out", (work / "run").string(), "--region",
-       "700,700,1400,1100", "--set", "synthesize.steps=3", "--set", "synthesize.guidance_gene=3", "--progress", "off"});
+       "700,700,1000,700", "--set", "synthesize.steps=3", "--set", "synthesize.guidance_gene=3", "--progress", "off"});
   ASSERT_EQ(run.exit_code, 0) << run.err;
   const io::TileSet tiles = io::read_tiles(work / "run" / "tiles.h5");
   const TileCell middle = tiles.cells[tiles.cells.size() / 2];
@@ -224,7 +224,7 @@ TEST(SlideFromExpression, OfARealSection) {
   TempFolder work;
   const io::SpotTable spots =
       io::read_legacy_st(*data / "her2st" / "C5_counts.tsv.gz", *data / "her2st" / "C5_selection.tsv");
-  constexpr std::size_t kSpots = 24;  // some rows of the array: the rest takes time and shows nothing more
+  constexpr std::size_t kSpots = 12;  // some rows of the array: the rest takes time and shows nothing more
   std::vector<std::size_t> rows(kSpots);
   std::iota(rows.begin(), rows.end(), std::size_t{0});
   io::AnnData table;
@@ -240,7 +240,8 @@ TEST(SlideFromExpression, OfARealSection) {
   const std::string mpp = std::to_string(*spots.pitch_um / *spots.pitch_px);
   const ProgramResult result =
       run_program({"run", demo_config("expression-only.yaml"), "--h5ad", (work / "c5.h5ad").string(), "--mpp", mpp,
-                   "--out", (work / "out").string(), "--set", "synthesize.steps=2", "--progress", "off"});
+                   "--out", (work / "out").string(), "--set", "synthesize.steps=1", "--set",
+                   "synthesize.blended_steps=0", "--progress", "off"});
   ASSERT_EQ(result.exit_code, 0) << result.err;
   const nlohmann::json provenance = nlohmann::json::parse(io::read_provenance(work / "out" / "virtual.tiff"));
   EXPECT_EQ(provenance["drawn_from"]["slide"], false);
