@@ -201,6 +201,20 @@ try {
   const back = await view();
   assert.ok(Math.abs(back.xUm - kept.xUm) < 3 && Math.abs(back.magnification / kept.magnification - 1) < 0.02);
 
+  // Another run takes the place of the first, in whatever way slides are shown, and back.
+  await page.click("[data-mode=swipe]");
+  for (const [index, name, genes] of [[1, "second", 40], [0, "first", 3000]]) {
+    await page.selectOption("#run", { index });
+    await page.waitForFunction((wanted) => window.vtissue.ready && window.vtissue.run.about.name === wanted, name);
+    await settled();
+    await assertTogether(name);
+    assert.equal(await page.evaluate(() => window.vtissue.layers.genes.names.length), genes);
+    assert.ok(await page.evaluate(() => document.querySelector("#navigator canvas") !== null), "the navigator is there again");
+    assert.equal(await page.locator("#message").isVisible(), false);
+  }
+  await page.click("[data-mode=side]");
+  await settled();
+
   // Everything can be reached by keyboard and has a name.
   const nameless = await page.evaluate(() =>
     [...document.querySelectorAll("button, input, select, [role=slider]")]
