@@ -32,7 +32,7 @@ function makeViewer(element, navigator) {
     drawer: "canvas", // its pixels can be saved, and many viewers in one page do not run out of WebGL contexts
     showNavigationControl: false,
     showNavigator: navigator !== null,
-    ...(navigator === null ? {} : { navigatorElement: navigator, navigatorAutoFade: false, navigatorDisplayRegionColor: "#b0427f" }),
+    ...(navigator === null ? {} : { navigatorId: navigator, navigatorAutoFade: false, navigatorDisplayRegionColor: "#b0427f" }),
     crossOriginPolicy: false,
     animationTime: 0.35,
     springStiffness: 8,
@@ -78,10 +78,11 @@ export class Panes extends EventTarget {
     const names = this.hasReal ? ["real", "virtual"] : ["virtual"];
     // A viewer takes its navigator's element with it when it goes.
     const navigator = document.createElement("div");
+    navigator.id = "navigator-picture";
     this.stage.querySelector("#navigator").replaceChildren(navigator);
     for (const name of names) {
       const element = this.elements[name].querySelector(".slide");
-      this.viewers[name] = makeViewer(element, name === names[0] ? navigator : null);
+      this.viewers[name] = makeViewer(element, name === names[0] ? navigator.id : null);
     }
     this.leader = this.viewers[names[0]];
     for (const viewer of Object.values(this.viewers)) this.listen(viewer);
