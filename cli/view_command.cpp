@@ -40,6 +40,7 @@ int write_site(const ViewArguments& arguments, viewer::ContentOptions options) {
 }
 
 int serve(const ViewArguments& arguments, const viewer::ContentOptions& options) {
+  const pipeline::StopOnSignal signals;  // before the address is out: whoever has it may end this
   viewer::ServerOptions server_options = arguments.server;
   if (!viewer::is_loopback(server_options.address) && server_options.token.empty())
     server_options.token = viewer::random_token();
@@ -47,7 +48,6 @@ int serve(const ViewArguments& arguments, const viewer::ContentOptions& options)
   viewer::Server server(content, server_options);
   std::cout << server.url() << '\n' << std::flush;
   std::cerr << "vtissue view: open that address in a browser; Ctrl-C ends it\n";
-  const pipeline::StopOnSignal signals;
   std::jthread waiting([&](const std::stop_token& done) {
     while (!done.stop_requested() && !signals.token().stop_requested())
       std::this_thread::sleep_for(std::chrono::milliseconds(100));

@@ -14,7 +14,7 @@ if [ ! -e "$target/complete" ]; then
   work=$(mktemp -d "$cache/openseadragon.XXXXXX")
   trap 'rm -rf "$work"' EXIT INT TERM
   archive=$work/openseadragon-$version.tgz
-  (cd "$work" && timeout 120 npm pack --silent "openseadragon@$version" > /dev/null) ||
+  (cd "$work" && timeout 60 npm pack --silent --fetch-retries=0 "openseadragon@$version" > /dev/null) ||
     { echo "get-openseadragon: npm could not fetch openseadragon@$version" >&2; exit 1; }
   echo "$digest  $archive" | sha256sum --check --status ||
     { echo "get-openseadragon: the package's checksum is not the expected one; nothing was kept" >&2; exit 1; }

@@ -12,7 +12,7 @@ if [ ! -e "$target/complete" ]; then
     { echo "get-page-test-tools: npm or chromium is missing" >&2; exit 1; }
   rm -rf "$target"
   mkdir -p "$target"
-  npm install --silent --ignore-scripts --no-audit --no-fund --prefix "$target" "playwright-core@$version" > /dev/null
+  timeout 90 npm install --silent --fetch-retries=0 --ignore-scripts --no-audit --no-fund --prefix "$target" "playwright-core@$version" > /dev/null
   touch "$target/complete"
 fi
 echo "$target"

@@ -42,6 +42,19 @@ const assertTogether = async (what) => {
   const [real, virtual] = await both();
   real.forEach((value, i) => assert.ok(Math.abs(value - virtual[i]) < 1e-6 * Math.max(1, Math.abs(value)), `${what}: ${real} and ${virtual}`));
 };
+/** The navigator shows the slide, not an empty frame. */
+const assertNavigator = (what) =>
+  page
+    .waitForFunction(() => {
+      const canvas = document.querySelector("#navigator canvas");
+      if (canvas === null || canvas.width === 0) return false;
+      // A copy: reading the browser's own canvas again and again makes it warn.
+      const copy = new OffscreenCanvas(canvas.width, canvas.height).getContext("2d", { willReadFrequently: true });
+      copy.drawImage(canvas, 0, 0);
+      const { data } = copy.getImageData(0, 0, canvas.width, canvas.height);
+      return data.filter((value, i) => i % 4 === 1 && data[i + 2] === 255 && value < 200).length > 0.1 * canvas.width * canvas.height;
+    }, null, { timeout: 20000 })
+    .catch(() => assert.fail(`${what}: the navigator is empty`));
 /** The saved picture's pixels within a box of shares, as a sum for each channel; and how many are of the accent. */
 const picture = () =>
   page.evaluate(() => {
@@ -63,6 +76,7 @@ try {
   assert.ok(!page.url().includes("token="));
   assert.equal(await page.textContent("#notice"), "SYNTHETIC – NOT FOR DIAGNOSIS");
   assert.ok(await page.isVisible("#notice"));
+  await assertNavigator("at the start");
   await shot("side");
 
   // Both move together: by mouse on either slide, by key, by button, turned.
@@ -200,6 +214,20 @@ try {
   await settled();
   const back = await view();
   assert.ok(Math.abs(back.xUm - kept.xUm) < 3 && Math.abs(back.magnification / kept.magnification - 1) < 0.02);
+
+  // Another run takes the place of the first, in whatever way slides are shown, and back.
+  await page.click("[data-mode=swipe]");
+  for (const [index, name, genes] of [[1, "second", 40], [0, "first", 3000]]) {
+    await page.selectOption("#run", { index });
+    await page.waitForFunction((wanted) => window.vtissue.ready && window.vtissue.run.about.name === wanted, name);
+    await settled();
+    await assertTogether(name);
+    assert.equal(await page.evaluate(() => window.vtissue.layers.genes.names.length), genes);
+    await assertNavigator(name);
+    assert.equal(await page.locator("#message").isVisible(), false);
+  }
+  await page.click("[data-mode=side]");
+  await settled();
 
   // Everything can be reached by keyboard and has a name.
   const nameless = await page.evaluate(() =>

@@ -46,6 +46,7 @@ class ViewerPageInABrowser : public ::testing::Test {
     if (!fs::exists(page_ / "openseadragon.min.js"))
       GTEST_SKIP() << "the page was built without OpenSeadragon (tools/get-openseadragon.sh)";
     testing::make_run(folder_ / "runs/first", folder_ / "runs/slide.svs", 3000);
+    testing::make_run(folder_ / "runs/second", folder_ / "runs/other.svs");
   }
 
   /// Runs page.mjs on an address; screenshots go to the build's folder, where they may be looked at.

@@ -76,9 +76,13 @@ export class Panes extends EventTarget {
     this.hasReal = run.about.real !== undefined;
     this.stage.classList.toggle("alone", !this.hasReal);
     const names = this.hasReal ? ["real", "virtual"] : ["virtual"];
+    // A viewer takes its navigator's element with it when it goes.
+    const navigator = document.createElement("div");
+    navigator.id = "navigator-picture";
+    this.stage.querySelector("#navigator").replaceChildren(navigator);
     for (const name of names) {
       const element = this.elements[name].querySelector(".slide");
-      this.viewers[name] = makeViewer(element, name === names[0] ? "navigator" : null);
+      this.viewers[name] = makeViewer(element, name === names[0] ? navigator.id : null);
     }
     this.leader = this.viewers[names[0]];
     for (const viewer of Object.values(this.viewers)) this.listen(viewer);
@@ -92,7 +96,6 @@ export class Panes extends EventTarget {
     clearInterval(this.timer);
     for (const viewer of Object.values(this.viewers)) viewer.destroy();
     this.viewers = {};
-    this.stage.querySelector("#navigator").replaceChildren();
   }
 
   addSlide(name) {
