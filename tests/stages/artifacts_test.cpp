@@ -25,7 +25,8 @@ Canvas slide_with_tissue() {
   Canvas canvas(400, 300, {240, 232, 238});
   for (std::int64_t y = 40; y < 240; ++y) {
     for (std::int64_t x = 60; x < 340; ++x) {
-      const double nuclei = (grain_at(x, y) + grain_at(x / 3 + 999, y / 3)) / 510.0, eosin = 0.5 + grain_at(x / 7, y / 5) / 510.0;
+      const double nuclei = (grain_at(x, y) + grain_at(x / 3 + 999, y / 3)) / 510.0,
+                   eosin = 0.5 + grain_at(x / 7, y / 5) / 510.0;
       const double density[3] = {0.04 * eosin + 0.42 * nuclei, 0.32 * eosin + 0.42 * nuclei,
                                  0.14 * eosin + 0.2 * nuclei};
       for (int c = 0; c < 3; ++c)
