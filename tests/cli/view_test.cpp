@@ -19,11 +19,12 @@ class ViewTest : public LineTest {
 
 TEST_F(ViewTest, ServesARunUntilItIsInterrupted) {
   const std::string out = (work_ / "out").string(), said = (work_ / "said").string();
-  const ProgramResult result = run_shell(std::string(VTISSUE_BINARY_DIR) + "/vtissue view " + out + " > " + said +
-                                         " & i=0; while [ ! -s " + said +
-                                         " ] && [ $i -lt 600 ]; do sleep 0.1; i=$((i+1)); done; kill -TERM $!; "
-                                         "wait $!; echo \"ended with $?\"; cat " +
-                                         said);
+  const std::string serve =
+      std::string(VTISSUE_BINARY_DIR) + "/vtissue view " + out + " > " + said + " 2> /dev/null & ";
+  const std::string until_it_serves =
+      "i=0; while [ ! -s " + said + " ] && [ $i -lt 600 ]; do sleep 0.1; i=$((i+1)); done; ";
+  const ProgramResult result =
+      run_shell("{ " + serve + until_it_serves + "kill -TERM $!; wait $!; echo \"ended with $?\"; cat " + said + "; }");
   EXPECT_THAT(result.out, ::testing::MatchesRegex("ended with 0\nhttp://127\\.0\\.0\\.1:[0-9]+/\n"));
 }
 
