@@ -5,12 +5,13 @@ SLIDE := $(CACHE)/slides/CMU-1-Small-Region.svs
 OUT ?= out/demo
 CTEST_ARGS ?=
 
-.PHONY: all build demo test deps format lint check docs benchmarks clean help
+.PHONY: all build demo view test deps format lint check docs benchmarks clean help
 
 all: build
 
 help:
 	@echo "make demo    install what is needed, build, make a virtual slide of a real one"
+	@echo "make view    show it in a browser, beside the real one"
 	@echo "make test    install what is needed, build with tests, run them"
 	@echo "make build   the program alone: build/release/vtissue"
 	@echo "make format lint check   before a commit"
@@ -25,7 +26,14 @@ build: deps
 demo: build
 	@tools/get-demo-slide.sh $(SLIDE)
 	@build/release/vtissue run configs/demo.yaml --slide $(SLIDE) --out $(OUT)
-	@echo "Look at it in a browser: build/release/vtissue view $(OUT)" >&2
+	@echo "Look at it in a browser: make view" >&2
+
+# npm brings OpenSeadragon and is large; whoever does not look does not need it.
+view: deps
+	@tools/get-openseadragon.sh > /dev/null 2>&1 || tools/install-packages.sh npm
+	@tools/get-openseadragon.sh > /dev/null
+	@tools/build.sh release
+	@build/release/vtissue view $(OUT)
 
 test: deps
 	@tools/build.sh dev

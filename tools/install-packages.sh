@@ -1,10 +1,11 @@
 #!/bin/sh
-# Installs what packages.txt names and is missing (Debian 12). Usage: tools/install-packages.sh
+# Installs what packages.txt names and is missing (Debian 12), and further packages if some are named.
+# Usage: tools/install-packages.sh [PACKAGE …]
 set -eu
 
 cd "$(dirname "$0")/.."
 missing=
-for package in $(cat packages.txt); do
+for package in $(cat packages.txt) "$@"; do
   dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
 done
 [ -z "$missing" ] && exit 0

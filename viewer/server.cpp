@@ -168,8 +168,8 @@ Server::Server(std::shared_ptr<Content> content, const ServerOptions& options)
     }
     response.set_content(*found.body, found.type);
   });
-  port_ = options.port == 0 ? server.bind_to_any_port(options.address.c_str())
-                            : (server.bind_to_port(options.address.c_str(), options.port) ? options.port : -1);
+  port_ = options.port == 0 ? server.bind_to_any_port(options.address)
+                            : (server.bind_to_port(options.address, options.port) ? options.port : -1);
   if (port_ <= 0)
     throw Error(ErrorCode::kOutput, "{} port {}: cannot be listened at; another program may have it: choose --port",
                 options.address, options.port);
