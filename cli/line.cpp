@@ -316,6 +316,11 @@ SynthesisNodes add_synthesis(Graph& graph, const Config& config, const LineInput
       .inputs = {{"features", OutputRef{embed, "features"}}, {"genes", OutputRef{encode, "genes"}}},
       .outputs = {{"latents", out / output_names::kLatents}}};
   const auto lattices = dynamic_cast<const stages::SynthesizeStage&>(*synthesize_node.stage).lattices();
+  if (!lattices.empty() && config.has("embed.patch_features")) {
+    throw Error(ErrorCode::kUsage,
+                "synthesize.conditions is exact, but embed.patch_features has the features of the tiles alone, not of "
+                "windows between them; leave one of them out");
+  }
   for (const Point<Latent> lattice : lattices) {
     add_lattice(graph, lattice, {tile, embed, express, encode}, inputs, engines, synthesize_node);
   }
