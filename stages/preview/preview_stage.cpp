@@ -24,14 +24,16 @@ namespace {
 constexpr std::int64_t kMostPixels = 64'000'000;
 constexpr std::int64_t kBlockSide = 512;  // decoded at once; changes no pixel
 
-/// The region at the target µm/px, cut at the slide's borders.
-Box<TargetPx> shown_box(const Box<Level0Px>& region, double scale, Size<TargetPx> slide) {
-  const auto down = [scale](std::int64_t px) {
-    return static_cast<std::int64_t>(std::llround(static_cast<double>(px) / scale));
+/// The region, in the file's pixels, at the target µm/px, cut at the slide's borders.
+Box<TargetPx> shown_box(const Box<Level0Px>& region, const io::TileSet& tiles) {
+  const Size<TargetPx> slide = tiles.target_size;
+  const auto across = [&tiles](std::int64_t px) { return std::llround(static_cast<double>(px) / tiles.scale()); };
+  const auto down = [&tiles](std::int64_t px) {
+    return std::llround(static_cast<double>(px) * tiles.pixel_aspect / tiles.scale());
   };
-  const std::int64_t left = std::clamp<std::int64_t>(down(region.origin.x), 0, slide.width);
+  const std::int64_t left = std::clamp<std::int64_t>(across(region.origin.x), 0, slide.width);
   const std::int64_t top = std::clamp<std::int64_t>(down(region.origin.y), 0, slide.height);
-  const std::int64_t right = std::clamp<std::int64_t>(down(region.origin.x + region.size.width), left, slide.width);
+  const std::int64_t right = std::clamp<std::int64_t>(across(region.origin.x + region.size.width), left, slide.width);
   const std::int64_t bottom = std::clamp<std::int64_t>(down(region.origin.y + region.size.height), top, slide.height);
   return {{left, top}, {right - left, bottom - top}};
 }
@@ -66,7 +68,7 @@ void PreviewStage::run(const pipeline::Bindings& inputs, const pipeline::Binding
   const io::LatentReader latents(inputs.at("latents"));
   require_decodable(inputs.at("latents"), latents, inputs.at("tiles"), tiles, *autoencoder_);
   const io::TileReader real(open_slide_of(inputs.at("slide"), tiles), tiles.target_mpp);
-  const Box<TargetPx> box = shown_box(options_.region, real.scale(), tiles.target_size);
+  const Box<TargetPx> box = shown_box(options_.region, tiles);
   if (box.size.area() > kMostPixels) {
     throw Error(ErrorCode::kUsage,
                 "a preview of {} x {} px is too large for one picture; give a smaller --region, or leave out --preview",
