@@ -9,8 +9,8 @@
 namespace vtissue::stages {
 
 /// The squares of a tile's size that lie side by side with a corner at `offset_px` (0 <= x, y < tile_px, target pixels)
-/// and meet one of the tiles, as a tile set of its own: TileLattice::offset is offset_px - tile_px where that is not 0, so
-/// that no cell is negative. tissue_fraction: of the square's area, from the tiles it meets. Pure.
+/// and meet one of the tiles, as a tile set of its own: TileLattice::offset is offset_px - tile_px where that is not 0,
+/// so that no cell is negative. tissue_fraction: of the square's area, from the tiles it meets. Pure.
 io::TileSet tiles_on_lattice(const io::TileSet& tiles, Point<TargetPx> offset_px);
 
 /// tiles → tiles: tiles_on_lattice(), on which embed, express and encode work as on the tiles: the conditions of the
