@@ -121,7 +121,7 @@ void run_on_base(Session& session, const BaseRun& run, Engines& engines, const p
   const auto folders = pipeline::folders_for_run(out, work.empty() ? std::nullopt : std::optional(work));
   const fs::path record_file = out / output_names::kRun;
   const auto started = std::chrono::system_clock::now();
-  session.run(graph, folders, record_file, [&](const pipeline::Executor& executor, const Error* error) {
+  session.run(graph, folders, {}, record_file, [&](const pipeline::Executor& executor, const Error* error) {
     pipeline::RunInfo info;
     info.software_version = std::string(version());
     info.configuration = run.config.resolved();
