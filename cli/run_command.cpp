@@ -57,10 +57,9 @@ struct RunArguments {
         ->expected(4);
     app.add_option("--ood", ood, "what happens if the slide is far from what the denoiser was trained with: ood.policy")
         ->check(CLI::IsMember({"fail", "warn", "off"}));
-    app.add_flag(
-        "--preview", preview,
-        "only the --region, in seconds: OUT/preview/preview.png, beside the real slide; the rest of OUT is left "
-        "alone");
+    app.add_flag("--preview", preview,
+                 "only the --region: OUT/preview/preview.png, beside the real slide; the rest of OUT is left "
+                 "alone");
     app.add_option("--preview-steps", preview_steps,
                    "with --preview: so many steps instead of the configuration's; fewer are faster, and not what a run "
                    "makes")
