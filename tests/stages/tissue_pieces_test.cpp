@@ -21,7 +21,8 @@ TEST(TissuePieces, TilesThatTouchBelongTogether) {
 }
 
 TEST(TissuePieces, AreSharedOutEvenly) {
-  const auto piece = [next = std::size_t{0}](std::size_t n) mutable {
+  std::size_t next = 0;
+  const auto piece = [&next](std::size_t n) {
     std::vector<std::size_t> tiles(n);
     std::iota(tiles.begin(), tiles.end(), next);
     next += n;
