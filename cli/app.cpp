@@ -52,6 +52,7 @@ int run_app(int argc, char** argv) {
   add_embed_command(app, action);
   add_express_command(app, action);
   add_encode_command(app, action);
+  add_lattice_command(app, action);
   add_synthesize_command(app, action);
   add_stitch_command(app, action);
   add_evaluate_command(app, action);

@@ -27,6 +27,7 @@ void add_tile_command(CLI::App& app, Action& action);
 void add_embed_command(CLI::App& app, Action& action);
 void add_express_command(CLI::App& app, Action& action);
 void add_encode_command(CLI::App& app, Action& action);
+void add_lattice_command(CLI::App& app, Action& action);
 void add_synthesize_command(CLI::App& app, Action& action);
 void add_stitch_command(CLI::App& app, Action& action);
 void add_evaluate_command(CLI::App& app, Action& action);

@@ -84,6 +84,12 @@ BaseRun load_base_run(const fs::path& folder, const CommonOptions& options) {
 std::shared_ptr<const stages::SynthesizeStage> synthesis_of(const BaseRun& run, Engines& engines, std::uint64_t seed) {
   Config config = run.config;
   config.set_value("synthesize.seed", seed);
+  if (config.get<std::string>("synthesize.conditions") == "exact") {
+    throw Error(ErrorCode::kUsage,
+                "{}: was made with exact conditions, of which only whole runs know how to be made; run it again with "
+                "synthesize.conditions interpolated",
+                run.folder.string());
+  }
   return std::dynamic_pointer_cast<const stages::SynthesizeStage>(make_synthesize_stage(config, engines));
 }
 
@@ -115,7 +121,7 @@ void run_on_base(Session& session, const BaseRun& run, Engines& engines, const p
   const auto folders = pipeline::folders_for_run(out, work.empty() ? std::nullopt : std::optional(work));
   const fs::path record_file = out / output_names::kRun;
   const auto started = std::chrono::system_clock::now();
-  session.run(graph, folders, record_file, [&](const pipeline::Executor& executor, const Error* error) {
+  session.run(graph, folders, {}, record_file, [&](const pipeline::Executor& executor, const Error* error) {
     pipeline::RunInfo info;
     info.software_version = std::string(version());
     info.configuration = run.config.resolved();

@@ -16,6 +16,7 @@ void add_embed_command(CLI::App& app, Action& action) {
   const auto measured = std::make_shared<bool>(false);
   app.get_subcommand("embed")->add_flag(
       "--measured", *measured, "expression is measured: leave out what only the predictor reads, as run does then");
+  command->with_shards();
   command->runs(action, [measured](const pipeline::Config& config, Engines& engines) {
     return make_embed_stage(config, engines, !*measured && config.has("models.predictor"));
   });

@@ -13,6 +13,7 @@ void add_express_command(CLI::App& app, Action& action) {
       .input("st_counts", "measured: legacy ST counts, .tsv or .tsv.gz", false)
       .input("st_spots", "and the table of spots with pixel_x, pixel_y", false)
       .output("expression", "expression.h5ad to write");
+  command->with_shards();
   command->runs(action, [command = command.get()](const pipeline::Config& config, Engines& engines) {
     const ExpressionSource source{command->input_path("visium"), command->input_path("h5ad"),
                                   command->input_path("st_counts"), command->input_path("st_spots")};

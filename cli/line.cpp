@@ -12,6 +12,7 @@
 #include "stages/express/express_config.h"
 #include "stages/express/express_stage.h"
 #include "stages/ood/ood_stage.h"
+#include "stages/preview/preview_stage.h"
 #include "stages/report/report_config.h"
 #include "stages/report/report_stage.h"
 #include "stages/spot_grid/spot_grid_stage.h"
@@ -19,6 +20,8 @@
 #include "stages/stitch/provenance.h"
 #include "stages/stitch/stitch_config.h"
 #include "stages/stitch/stitch_stage.h"
+#include "stages/synthesize/exact_conditions.h"
+#include "stages/synthesize/lattice_stage.h"
 #include "stages/synthesize/synthesize_config.h"
 #include "stages/synthesize/synthesize_stage.h"
 #include "stages/tile/tile_config.h"
@@ -234,13 +237,51 @@ Graph make_line_without_slide(const Config& config, const LineInputs& inputs, En
 
 }  // namespace
 
-Graph make_line(const Config& config, const LineInputs& inputs, Engines& engines) {
-  if (inputs.slide.empty()) return make_line_without_slide(config, inputs, engines);
+namespace {
+
+/// The nodes that make the conditions of windows on one lattice, as those of the tiles are made, in a folder of their
+/// own; they become inputs of `synthesize`.
+struct ConditionNodes {
+  NodeId tile, embed, express, encode;
+};
+void add_lattice(Graph& graph, Point<Latent> lattice, const ConditionNodes& of_tiles, const LineInputs& inputs,
+                 Engines& engines, pipeline::Node& synthesize) {
+  const std::string name = stages::lattice_name(lattice);
+  const fs::path folder = inputs.out / output_names::kWindows / name;
+  const int factor = engines.autoencoder()->factor();
+  const NodeId tiles = graph.add(
+      {.stage = std::make_shared<stages::LatticeStage>(Point<TargetPx>{lattice.x * factor, lattice.y * factor}),
+       .inputs = {{"tiles", OutputRef{of_tiles.tile, "tiles"}}},
+       .outputs = {{"lattice", folder / output_names::kTiles}},
+       .name = "lattice-" + name});
+  // The same stages, on other tiles.
+  const NodeId embed = graph.add({.stage = graph.node(of_tiles.embed).stage,
+                                  .inputs = {{"slide", inputs.slide}, {"tiles", OutputRef{tiles, "lattice"}}},
+                                  .outputs = {{"features", folder / output_names::kFeatures}},
+                                  .name = "embed-" + name});
+  pipeline::Node express_node = graph.node(of_tiles.express);
+  express_node.inputs["tiles"] = OutputRef{tiles, "lattice"};
+  if (express_node.inputs.contains("features")) express_node.inputs["features"] = OutputRef{embed, "features"};
+  express_node.outputs = {{"expression", folder / output_names::kExpression}};
+  express_node.name = "express-" + name;
+  const NodeId express = graph.add(std::move(express_node));
+  const NodeId encode = graph.add({.stage = graph.node(of_tiles.encode).stage,
+                                   .inputs = {{"expression", OutputRef{express, "expression"}}},
+                                   .outputs = {{"genes", folder / output_names::kGenes}},
+                                   .name = "encode-" + name});
+  const auto [features_port, genes_port] = stages::lattice_ports(lattice);
+  synthesize.inputs[features_port] = OutputRef{embed, "features"};
+  synthesize.inputs[genes_port] = OutputRef{encode, "genes"};
+}
+
+/// The nodes that end in latents.
+struct SynthesisNodes {
+  NodeId tile, embed, express, encode, synthesize;
+};
+
+SynthesisNodes add_synthesis(Graph& graph, const Config& config, const LineInputs& inputs, Engines& engines) {
   const fs::path& out = inputs.out;
   const bool predicted = !inputs.expression.measured();
-  require_models_fit(config, engines, predicted);
-  Graph graph;
-
   pipeline::Node tile_node{.stage = make_tile_stage_for_synthesis(config),
                            .inputs = {{"slide", inputs.slide}},
                            .outputs = {{"tiles", out / output_names::kTiles}}};
@@ -270,10 +311,46 @@ Graph make_line(const Config& config, const LineInputs& inputs, Engines& engines
   const NodeId encode = graph.add({.stage = make_encode_stage(config, engines),
                                    .inputs = {{"expression", OutputRef{express, "expression"}}},
                                    .outputs = {{"genes", out / output_names::kGenes}}});
-  const NodeId synthesize =
-      graph.add({.stage = make_synthesize_stage(config, engines),
-                 .inputs = {{"features", OutputRef{embed, "features"}}, {"genes", OutputRef{encode, "genes"}}},
-                 .outputs = {{"latents", out / output_names::kLatents}}});
+  pipeline::Node synthesize_node{
+      .stage = make_synthesize_stage(config, engines),
+      .inputs = {{"features", OutputRef{embed, "features"}}, {"genes", OutputRef{encode, "genes"}}},
+      .outputs = {{"latents", out / output_names::kLatents}}};
+  const auto lattices = dynamic_cast<const stages::SynthesizeStage&>(*synthesize_node.stage).lattices();
+  if (!lattices.empty() && config.has("embed.patch_features")) {
+    throw Error(ErrorCode::kUsage,
+                "synthesize.conditions is exact, but embed.patch_features has the features of the tiles alone, not of "
+                "windows between them; leave one of them out");
+  }
+  for (const Point<Latent> lattice : lattices) {
+    add_lattice(graph, lattice, {tile, embed, express, encode}, inputs, engines, synthesize_node);
+  }
+  const NodeId synthesize = graph.add(std::move(synthesize_node));
+  return {tile, embed, express, encode, synthesize};
+}
+
+}  // namespace
+
+Graph make_preview_line(const Config& config, const LineInputs& inputs, const Box<Level0Px>& region, Engines& engines) {
+  require_models_fit(config, engines, !inputs.expression.measured());
+  Graph graph;
+  const SynthesisNodes nodes = add_synthesis(graph, config, inputs, engines);
+  stages::PreviewOptions options{.region = region,
+                                 .background = stages::stitch_options(config).background,
+                                 .numerics_class = engines.numerics_class()};
+  graph.add({.stage = std::make_shared<stages::PreviewStage>(options, engines.autoencoder()),
+             .inputs = {{"slide", inputs.slide},
+                        {"tiles", OutputRef{nodes.tile, "tiles"}},
+                        {"latents", OutputRef{nodes.synthesize, "latents"}}},
+             .outputs = {{"preview", inputs.out / output_names::kPreview}}});
+  return graph;
+}
+
+Graph make_line(const Config& config, const LineInputs& inputs, Engines& engines) {
+  if (inputs.slide.empty()) return make_line_without_slide(config, inputs, engines);
+  const fs::path& out = inputs.out;
+  require_models_fit(config, engines, !inputs.expression.measured());
+  Graph graph;
+  const auto [tile, embed, express, encode, synthesize] = add_synthesis(graph, config, inputs, engines);
   const auto ood = add_ood(config, engines, out, {tile, "tiles"}, {embed, "features"}, {encode, "genes"}, graph);
   pipeline::Node stitch_node{.stage = make_stitch_stage(config, engines),
                              .inputs = {{"latents", OutputRef{synthesize, "latents"}},

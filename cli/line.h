@@ -5,6 +5,7 @@
 
 #include "cli/engines.h"
 #include "cli/session.h"
+#include "core/units.h"
 #include "pipeline/config.h"
 #include "pipeline/graph.h"
 
@@ -17,6 +18,7 @@ inline constexpr const char* kFeatures = "features.h5";
 inline constexpr const char* kExpression = "expression.h5ad";
 inline constexpr const char* kGenes = "genes.h5";
 inline constexpr const char* kLatents = "latents";
+inline constexpr const char* kWindows = "windows";  ///< with exact conditions: a folder for each lattice
 inline constexpr const char* kVirtual = "virtual.tiff";
 inline constexpr const char* kMetrics = "metrics.json";
 inline constexpr const char* kReport = "report.html";
@@ -57,6 +59,11 @@ std::shared_ptr<const pipeline::Stage> make_stitch_stage(const pipeline::Config&
 std::shared_ptr<const pipeline::Stage> make_evaluate_stage(const pipeline::Config& config, Engines& engines);
 /// `run` as ReportOptions::run.
 std::shared_ptr<const pipeline::Stage> make_report_stage(const pipeline::Config& config, nlohmann::json run);
+
+/// tile → … → synthesize → preview.png, outputs in `inputs.out`: the tiles that `config` keeps, of which `region` is
+/// shown. Checked as make_line() does.
+pipeline::Graph make_preview_line(const pipeline::Config& config, const LineInputs& inputs, const Box<Level0Px>& region,
+                                  Engines& engines);
 
 /// tile → … → report, outputs in `inputs.out`; without a slide spot_grid → … → stitch, from expression alone. Every
 /// model is loaded and they are checked against each other (require_models_fit), so that a wrong one is found first.

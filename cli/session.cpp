@@ -39,6 +39,34 @@ std::string describe(const pipeline::Estimate& estimate) {
   return fmt::format("{}", fmt::join(parts, ", "));
 }
 
+/// Which shards of a stage that would run are there, and what the one asked for has to do.
+std::vector<std::string> describe_shards(const pipeline::Graph& graph, const pipeline::NodePlan& plan,
+                                         const std::vector<pipeline::NodePlan>& plans,
+                                         const pipeline::Sharding& sharding) {
+  std::vector<std::string> lines;
+  if (plan.decision == pipeline::Decision::kUpToDate || plan.stage == nullptr) return lines;
+  const pipeline::Node& node = graph.node(plan.node);
+  if (!plan.fingerprint.empty()) {
+    std::vector<pipeline::Shard> there;
+    for (const auto& file : pipeline::NodeShards(node, sharding).matching(plan.fingerprint)) {
+      there.push_back(file->info().shard);
+    }
+    if (!there.empty()) lines.push_back(fmt::format("computed already: shards {}", pipeline::list_shards(there)));
+  }
+  if (sharding.own) {
+    pipeline::Bindings inputs;
+    for (const auto& [port, source] : node.inputs) inputs[port] = graph.path_of(source);
+    if (!plan.stage->divisible(inputs)) {
+      lines.emplace_back("is not divided into shards: one run does it while the others wait");
+    } else if (const std::string own = describe(
+                   plan.stage->estimate_shard(pipeline::available_inputs(graph, plan.node, plans), *sharding.own));
+               !own.empty()) {
+      lines.push_back(own);
+    }
+  }
+  return lines;
+}
+
 void say_what_was_done(const pipeline::Executor& executor) {
   const auto& outcomes = executor.outcomes();
   const bool nothing = std::all_of(outcomes.begin(), outcomes.end(), [](const auto& outcome) {
@@ -51,6 +79,11 @@ void say_what_was_done(const pipeline::Executor& executor) {
   for (const auto& outcome : outcomes) {
     if (outcome.kind == pipeline::OutcomeKind::kRan) {
       spdlog::info("{}: done in {:.1f} s ({})", outcome.name, outcome.wall_seconds, fmt::join(outcome.reasons, "; "));
+    } else if (outcome.kind == pipeline::OutcomeKind::kShard && !outcome.missing.empty()) {
+      spdlog::info(
+          "{}: this shard is done in {:.1f} s; not there yet: shards {}; run the same command again once they "
+          "are, or with --wait",
+          outcome.name, outcome.wall_seconds, pipeline::list_shards(outcome.missing));
     } else {
       spdlog::info("{}: {}", outcome.name, pipeline::to_string(outcome.kind));
     }
@@ -79,13 +112,15 @@ Session::Session(const CommonOptions& options)
 
 Session::~Session() = default;
 
-void Session::run(const pipeline::Graph& graph, const pipeline::RunFolders& folders,
+std::stop_token Session::stop_token() const { return stop_->token(); }
+
+void Session::run(const pipeline::Graph& graph, const pipeline::RunFolders& folders, const pipeline::Sharding& sharding,
                   const std::filesystem::path& record_file,
                   const std::function<void(const pipeline::Executor&, const Error*)>& finished) {
   if (options_.dry_run) {
     const auto plans = make_plan(graph, folders);
     pipeline::check_before_run(graph, plans, folders, record_file, options_.overwrite);
-    print(plans);
+    print(graph, plans, sharding);
     return;
   }
   pipeline::ExecutorOptions executor_options;
@@ -93,6 +128,7 @@ void Session::run(const pipeline::Graph& graph, const pipeline::RunFolders& fold
   executor_options.overwrite = options_.overwrite;
   executor_options.record_file = record_file;
   executor_options.finished = finished;
+  executor_options.sharding = sharding;
   pipeline::Executor executor(graph, folders, executor_options, *progress_);
   executor.run(stop_->token());
   say_what_was_done(executor);
@@ -103,10 +139,13 @@ std::vector<pipeline::NodePlan> Session::make_plan(const pipeline::Graph& graph,
   return pipeline::make_plan(graph, folders, digests, stop_->token());
 }
 
-void Session::print_plan(const pipeline::Graph& graph, const pipeline::RunFolders& folders) {
+std::vector<std::string> Session::print_plan(const pipeline::Graph& graph, const pipeline::RunFolders& folders,
+                                             const pipeline::Sharding& sharding) {
   const auto plans = make_plan(graph, folders);
+  std::vector<std::string> names;
   for (const pipeline::NodePlan& plan : plans) {
     if (plan.decision == pipeline::Decision::kUpToDate) continue;
+    names.push_back(plan.name);
     try {
       graph.node(plan.node).stage->preflight(pipeline::available_inputs(graph, plan.node, plans));
     } catch (Error& error) {
@@ -114,10 +153,12 @@ void Session::print_plan(const pipeline::Graph& graph, const pipeline::RunFolder
       throw;
     }
   }
-  print(plans);
+  print(graph, plans, sharding);
+  return names;
 }
 
-void Session::print(const std::vector<pipeline::NodePlan>& plans) const {
+void Session::print(const pipeline::Graph& graph, const std::vector<pipeline::NodePlan>& plans,
+                    const pipeline::Sharding& sharding) const {
   for (const pipeline::NodePlan& plan : plans) {
     std::cout << fmt::format("{:<11} {}", plan.name, pipeline::to_string(plan.decision));
     if (!plan.reasons.empty()) std::cout << fmt::format(": {}", fmt::join(plan.reasons, "; "));
@@ -125,6 +166,9 @@ void Session::print(const std::vector<pipeline::NodePlan>& plans) const {
     if (plan.decision != pipeline::Decision::kUpToDate && !estimate.empty())
       std::cout << fmt::format("\n{:<11}   {}", "", estimate);
     std::cout << '\n';
+    for (const std::string& line : describe_shards(graph, plan, plans, sharding)) {
+      std::cout << fmt::format("{:<11}   {}\n", "", line);
+    }
     for (const auto& path : plan.foreign) {
       std::cout << fmt::format("{:<11}   {} is in the way: no run of this folder wrote it; --overwrite replaces it\n",
                                "", path.string());

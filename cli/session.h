@@ -3,6 +3,8 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <stop_token>
+#include <string>
 #include <vector>
 
 #include "cli/common_options.h"
@@ -31,19 +33,24 @@ class Session {
 
   const CommonOptions& options() const { return options_; }
   ThreadShares threads() const { return threads_; }
+  std::stop_token stop_token() const;
 
-  /// Brings the graph's outputs up to date; `record_file` and `finished` as in ExecutorOptions. Says on stderr
-  /// what ran. With --dry-run: checks what a run would check first, then as print_plan().
-  void run(const pipeline::Graph& graph, const pipeline::RunFolders& folders,
+  /// Brings the graph's outputs up to date, or computes a shard; `sharding`, `record_file` and `finished` as in
+  /// ExecutorOptions. Says on stderr what ran. With --dry-run: checks what a run would check first, then as
+  /// print_plan().
+  void run(const pipeline::Graph& graph, const pipeline::RunFolders& folders, const pipeline::Sharding& sharding = {},
            const std::filesystem::path& record_file = {},
            const std::function<void(const pipeline::Executor&, const Error* error)>& finished = {});
 
-  /// What would run, and why; to stdout. Computes nothing, writes nothing.
-  void print_plan(const pipeline::Graph& graph, const pipeline::RunFolders& folders);
+  /// What would run, and why, in shards, too; to stdout. Computes nothing, writes nothing.
+  /// Returns the names of the stages that would or may run.
+  std::vector<std::string> print_plan(const pipeline::Graph& graph, const pipeline::RunFolders& folders,
+                                      const pipeline::Sharding& sharding = {});
 
  private:
   std::vector<pipeline::NodePlan> make_plan(const pipeline::Graph& graph, const pipeline::RunFolders& folders);
-  void print(const std::vector<pipeline::NodePlan>& plans) const;
+  void print(const pipeline::Graph& graph, const std::vector<pipeline::NodePlan>& plans,
+             const pipeline::Sharding& sharding) const;
   const CommonOptions& options_;
   ThreadShares threads_;
   std::unique_ptr<pipeline::StopOnSignal> stop_;

@@ -4,6 +4,7 @@
 #include <iostream>
 
 #include "cli/session.h"
+#include "core/error.h"
 #include "pipeline/graph.h"
 #include "pipeline/run_folders.h"
 
@@ -50,6 +51,26 @@ void StageCommand::with_slide_options() {
       ->expected(4);
 }
 
+StageCommand& StageCommand::with_shards() {
+  app_->add_option("--shard", shard_,
+                   "compute one of several shares of the work, such as 2/3, into <out>.shard-2-of-3 instead of the "
+                   "output")
+      ->type_name("I/N");
+  app_->add_option("--join", join_, "lay out the output from so many shards, which must all lie beside it")
+      ->type_name("N")
+      ->check(CLI::Range(1, 100'000));
+  return *this;
+}
+
+/// Throws Error kUsage.
+pipeline::Sharding StageCommand::sharding() const {
+  pipeline::Sharding sharding{.join = join_};
+  if (shard_.empty()) return sharding;
+  if (join_ > 0) throw Error(ErrorCode::kUsage, "--shard and --join: a shard is computed or the shards are joined");
+  sharding.own = pipeline::parse_shard(shard_);
+  return sharding;
+}
+
 void StageCommand::runs(Action& action, MakeStage make_stage) {
   common_.add_to(*app_, true);
   app_->callback([self = shared_from_this(), make_stage = std::move(make_stage), &action] {
@@ -59,6 +80,7 @@ void StageCommand::runs(Action& action, MakeStage make_stage) {
 
 int StageCommand::execute(const MakeStage& make_stage) {
   Session session(common_);
+  const pipeline::Sharding sharding = this->sharding();
   pipeline::Config config = common_.load_config();
   if (mpp_) config.set_value("tile.slide_mpp", *mpp_);
   if (!region_.empty()) config.set_value("tile.region", region_);
@@ -76,8 +98,12 @@ int StageCommand::execute(const MakeStage& make_stage) {
                                                     common_.work.empty() ? std::nullopt : std::optional(common_.work));
   pipeline::Graph graph;
   graph.add(node);
-  session.run(graph, folders);
+  session.run(graph, folders, sharding);
   if (common_.dry_run) return 0;
+  if (sharding.own) {
+    std::cout << pipeline::NodeShards(graph.nodes().front(), sharding).path(*sharding.own).string() << '\n';
+    return 0;
+  }
   for (const auto& [port, path] : outputs_) std::cout << path.string() << '\n';
   return 0;
 }

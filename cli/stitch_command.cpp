@@ -10,6 +10,7 @@ void add_stitch_command(CLI::App& app, Action& action) {
       .input("tiles", "tiles.h5")
       .input("expression", "expression.h5ad; its digest goes into the provenance", false)
       .output("virtual", "virtual.tiff to write");
+  command->with_shards();
   command->runs(action, make_stitch_stage);
 }
 

@@ -11,6 +11,7 @@ void add_tile_command(CLI::App& app, Action& action) {
       .input_or_key("coordinates", "tile.coordinates",
                     "coordinates by CLAM or TRIDENT (.h5): its patches are the tiles");
   command->with_slide_options();
+  command->with_shards();
   command->runs(action, [](const pipeline::Config& config, Engines&) { return make_tile_stage(config); });
 }
 

@@ -32,9 +32,14 @@ std::string misplaced(const TileSet& tiles) {
                        tiles.target_size.width, tiles.target_size.height, tiles.slide_size.width,
                        tiles.slide_size.height, expected.width, expected.height, tiles.target_mpp, tiles.source_mpp);
   }
+  // Squares between the tiles of the base lattice meet tiles that reach over the slide's edge, too.
+  const bool between = tiles.lattice && tiles.lattice->stride_px == tiles.tile_px &&
+                       std::min(tiles.lattice->offset.x, tiles.lattice->offset.y) > -tiles.tile_px &&
+                       std::max(tiles.lattice->offset.x, tiles.lattice->offset.y) <= 0;
+  const std::int64_t beyond = between ? tiles.tile_px : 0;
   for (const TileCell cell : tiles.cells) {
     const Point<TargetPx> origin = tiles.origin(cell);
-    if (origin.x >= expected.width || origin.y >= expected.height || origin.x + tiles.tile_px <= 0 ||
+    if (origin.x >= expected.width + beyond || origin.y >= expected.height + beyond || origin.x + tiles.tile_px <= 0 ||
         origin.y + tiles.tile_px <= 0) {
       return fmt::format("tile ({}, {}) lies outside the slide of {} x {} target pixels", cell.column, cell.row,
                          expected.width, expected.height);

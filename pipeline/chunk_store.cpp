@@ -12,6 +12,7 @@
 #include "core/atomic_file.h"
 #include "core/error.h"
 #include "core/hash.h"
+#include "pipeline/shard_file.h"
 
 namespace vtissue::pipeline {
 namespace fs = std::filesystem;
@@ -69,7 +70,21 @@ void ChunkStore::commit(std::uint64_t id, std::span<const std::byte> content) {
   verified_->ids.insert(id);
 }
 
+void ChunkStore::attach(std::shared_ptr<const ShardFile> shard) { shards_.push_back(std::move(shard)); }
+
 std::optional<std::vector<std::byte>> ChunkStore::read(std::uint64_t id) const {
+  if (auto own = read_own(id)) return own;
+  for (const auto& shard : shards_) {
+    auto content = shard->read(id);
+    if (!content) continue;
+    std::lock_guard lock(verified_->mutex);
+    verified_->ids.insert(id);
+    return content;
+  }
+  return std::nullopt;
+}
+
+std::optional<std::vector<std::byte>> ChunkStore::read_own(std::uint64_t id) const {
   const fs::path path = path_of(id);
   std::ifstream in(path, std::ios::binary);
   if (!in) return std::nullopt;

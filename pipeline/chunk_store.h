@@ -10,9 +10,12 @@
 
 namespace vtissue::pipeline {
 
+class ShardFile;
+
 /// The committed parts of one stage under one fingerprint. A part is there whole or not at all; a torn
 /// or damaged part (size or checksum) reads as absent and is computed again. Thread-safe for
-/// different ids. Copies share what is known about the parts.
+/// different ids. Copies share what is known about the parts. Parts that other runs have computed may be read through
+/// it, too (attach()).
 ///
 /// A part is the file `<folder>/NNNNNNNN.part` (the id in decimal): a header of 40 bytes, little-endian,
 /// then the content.
@@ -27,6 +30,9 @@ class ChunkStore {
  public:
   /// `folder` is created on the first commit.
   explicit ChunkStore(std::filesystem::path folder);
+
+  /// Parts that the store does not hold itself are taken from `shard`. Call before the store is shared.
+  void attach(std::shared_ptr<const ShardFile> shard);
 
   /// Checks size and checksum on the first question for an id.
   bool has(std::uint64_t id) const;
@@ -49,8 +55,10 @@ class ChunkStore {
  private:
   struct Verified;
   std::filesystem::path path_of(std::uint64_t id) const;
+  std::optional<std::vector<std::byte>> read_own(std::uint64_t id) const;
   std::filesystem::path folder_;
   std::shared_ptr<Verified> verified_;
+  std::vector<std::shared_ptr<const ShardFile>> shards_;
 };
 
 }  // namespace vtissue::pipeline

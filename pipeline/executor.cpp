@@ -11,6 +11,7 @@
 #include <mutex>
 #include <optional>
 #include <stdexcept>
+#include <thread>
 
 #include "core/atomic_file.h"
 #include "core/error.h"
@@ -65,7 +66,7 @@ class TemporaryOutputs {
 bool achieved_something(const std::vector<StageOutcome>& outcomes) {
   return std::any_of(outcomes.begin(), outcomes.end(), [](const StageOutcome& outcome) {
     return outcome.kind == OutcomeKind::kRan || outcome.kind == OutcomeKind::kUpToDate ||
-           outcome.kind == OutcomeKind::kInterrupted;
+           outcome.kind == OutcomeKind::kInterrupted || outcome.kind == OutcomeKind::kShard;
   });
 }
 
@@ -78,6 +79,26 @@ bool holds_only(const fs::path& folder, std::string_view name) {
 }
 
 constexpr std::string_view kLockName = "lock";
+constexpr std::string_view kJoinLockName = "join.lock";
+
+/// Locks of the output folder: one run, or one run of each shard.
+struct OutputLocks {
+  FolderLock folder;
+  std::optional<FolderLock> shard;
+};
+
+OutputLocks lock_output(const RunFolders& folders, const std::optional<Shard>& own) {
+  const fs::path file = folders.state / kLockName;
+  if (!own) return {FolderLock(folders.output, file), std::nullopt};
+  OutputLocks locks{FolderLock::shared(folders.output, file), std::nullopt};
+  try {
+    locks.shard.emplace(folders.output, shard_path(file, *own));
+  } catch (Error& error) {
+    error.add_context(fmt::format("shard {}", to_string(*own)));
+    throw;
+  }
+  return locks;
+}
 
 }  // namespace
 
@@ -87,6 +108,8 @@ std::string_view to_string(OutcomeKind kind) {
       return "ran";
     case OutcomeKind::kUpToDate:
       return "up to date";
+    case OutcomeKind::kShard:
+      return "shard done";
     case OutcomeKind::kFailed:
       return "failed";
     case OutcomeKind::kInterrupted:
@@ -113,13 +136,21 @@ struct Executor::Impl {
 
   void run(const Executor& self, std::stop_token outside_stop);
   void check(const std::vector<NodePlan>& plans) const {
-    check_before_run(graph, plans, folders, options.record_file, options.overwrite);
+    // A shard that is not laid out replaces nothing.
+    const bool only_shard = options.sharding.own && !options.sharding.go_on;
+    check_before_run(graph, plans, folders, options.record_file, options.overwrite || only_shard);
   }
   void run_locked(const Executor& self);
   void finish(const Executor& self, const Error* error);
   void run_flow_graph();
   void visit(NodeId id);
   void run_node(const NodePlan& plan, StageOutcome& outcome);
+  void run_sharded(const NodePlan& plan, StageOutcome& outcome);
+  void run_shard(const NodePlan& plan, const NodeShards& shards, StageOutcome& outcome);
+  bool all_shards_there(const NodePlan& plan, const NodeShards& shards, StageOutcome& outcome) const;
+  bool is_on_record(const NodePlan& plan) const;
+  void take_from_record(const NodePlan& plan, StageOutcome& outcome);
+  Bindings inputs_of(const NodePlan& plan) const;
   void compute(const NodePlan& plan, const Bindings& outputs, RunContext& ctx);
   void put_in_place(const NodePlan& plan, TemporaryOutputs& temporary, StageOutcome& outcome);
   void clean_up_to_date(const NodePlan& plan);
@@ -154,7 +185,7 @@ void Executor::Impl::run(const Executor& self, std::stop_token outside_stop) {
   for (const fs::path& folder : {folders.work, folders.state, folders.output}) made.note(folder);
   make_folder(folders.output);
   {
-    FolderLock lock(folders.output, folders.state / kLockName);
+    OutputLocks locks = lock_output(folders, options.sharding.own);
     try {
       const std::vector<NodePlan> plans = make_plan(graph, folders, *digests, stop.get_token());
       if (!same_plan(plans, seen)) check(plans);
@@ -166,10 +197,12 @@ void Executor::Impl::run(const Executor& self, std::stop_token outside_stop) {
         }
       }
       run_locked(self);
+      if (locks.shard) locks.shard->remove_file();
     } catch (...) {
       if (!achieved_something(outcomes)) {
         made.remove_empty();  // the work folder may be in the state's
-        if (holds_only(folders.state, kLockName)) lock.remove_file();
+        if (locks.shard) locks.shard->remove_file();
+        if (!locks.shard && holds_only(folders.state, kLockName)) locks.folder.remove_file();
         made.remove_empty();
       }
       throw;
@@ -201,7 +234,18 @@ void Executor::Impl::run_locked(const Executor& self) {
 /// With an error throws nothing: that is what the user has to hear of.
 void Executor::Impl::finish(const Executor& self, const Error* error) {
   if (error != nullptr && !achieved_something(outcomes)) return;
+  std::optional<FolderLock> alone;
   try {
+    if (options.sharding.own) {
+      // One that is stopped does not wait for another's evaluation.
+      if (error == nullptr) {
+        alone.emplace(FolderLock::wait_for(folders.state / kJoinLockName, stop.get_token()));
+      } else if (auto lock = FolderLock::try_lock(folders.state / kJoinLockName)) {
+        alone.emplace(*std::move(lock));
+      } else {
+        return;
+      }
+    }
     digests->save();
   } catch (const Error& failure) {
     spdlog::warn("{}", failure.what());  // only saves time later
@@ -256,12 +300,11 @@ void Executor::Impl::visit(NodeId id) {
     outcome.fingerprint = plan.fingerprint;
     outcome.inputs = plan.inputs;
     outcome.reasons = plan.reasons;
-    if (plan.decision == Decision::kUpToDate) {
-      outcome.outputs = plan.record->outputs;
-      outcome.warnings = plan.record->warnings;
-      outcome.reported = plan.record->reported;
-      clean_up_to_date(plan);
-      outcome.kind = OutcomeKind::kUpToDate;
+    const bool only_shard = options.sharding.own && !options.sharding.go_on;  // which is wanted in any case
+    if (plan.decision == Decision::kUpToDate && !only_shard) {
+      take_from_record(plan, outcome);
+    } else if (options.sharding.own) {
+      run_sharded(plan, outcome);
     } else {
       run_node(plan, outcome);
       outcome.kind = OutcomeKind::kRan;
@@ -313,12 +356,116 @@ std::vector<StageNotes> Executor::Impl::notes_of(NodeId id) const {
   return notes;
 }
 
+void Executor::Impl::take_from_record(const NodePlan& plan, StageOutcome& outcome) {
+  outcome.outputs = plan.record->outputs;
+  outcome.warnings = plan.record->warnings;
+  outcome.reported = plan.record->reported;
+  if (!options.sharding.own) clean_up_to_date(plan);
+  outcome.kind = OutcomeKind::kUpToDate;
+}
+
+/// The own shard, and where all are there and that is asked for, the outputs.
+void Executor::Impl::run_sharded(const NodePlan& plan, StageOutcome& outcome) {
+  const Sharding& sharding = options.sharding;
+  const NodeShards shards(graph.node(plan.node), sharding);
+  const bool divisible = plan.stage->divisible(inputs_of(plan));
+  // Shards are removed once the stage is on record: so the record is looked at after them.
+  if ((divisible || !sharding.go_on) && shards.find(*sharding.own, plan.fingerprint) == nullptr &&
+      !(sharding.go_on && is_on_record(plan))) {
+    run_shard(plan, shards, outcome);
+  }
+  outcome.kind = OutcomeKind::kShard;
+  if (!sharding.go_on || (divisible && !all_shards_there(plan, shards, outcome))) return;
+  const FolderLock alone = FolderLock::wait_for(folders.state / kJoinLockName, stop.get_token());
+  const NodePlan now =
+      decide(graph, plan.node, input_states(plan.node), notes_of(plan.node), folders, *digests, stop.get_token());
+  if (now.decision == Decision::kUpToDate) {  // another shard's run was here first
+    take_from_record(now, outcome);
+    if (!sharding.folder.empty()) shards.remove(plan.fingerprint);
+    return;
+  }
+  run_node(now, outcome);
+  outcome.kind = OutcomeKind::kRan;
+}
+
+bool Executor::Impl::is_on_record(const NodePlan& plan) const {
+  const auto record = read_record(record_path(folders.state, plan.name));
+  return record && record->complete && record->fingerprint == plan.fingerprint;
+}
+
+/// Also true once another run has laid them out and removed them.
+bool Executor::Impl::all_shards_there(const NodePlan& plan, const NodeShards& shards, StageOutcome& outcome) const {
+  constexpr std::chrono::milliseconds kBetween{200};
+  bool said = false;
+  while (true) {
+    outcome.missing = shards.missing(options.sharding.own->count, plan.fingerprint);
+    if (outcome.missing.empty()) return true;
+    if (is_on_record(plan)) return true;
+    if (!options.sharding.wait) return false;
+    if (!said) spdlog::info("{}: waiting for the shards {}", plan.name, list_shards(outcome.missing));
+    said = true;
+    if (stop.stop_requested()) {
+      throw Error(ErrorCode::kInterrupted,
+                  "stopped as asked while waiting for the shards {}; run the same command again",
+                  list_shards(outcome.missing));
+    }
+    std::this_thread::sleep_for(kBetween);
+  }
+}
+
+void Executor::Impl::run_shard(const NodePlan& plan, const NodeShards& shards, StageOutcome& outcome) {
+  const Shard own = *options.sharding.own;
+  const fs::path target = shards.path(own);
+  std::error_code absent;
+  if (!options.overwrite && fs::exists(target, absent)) {
+    try {
+      const ShardFile earlier(target);  // one of other parameters may be replaced, another file not
+    } catch (const Error&) {
+      throw_foreign(target);
+    }
+  }
+  make_folder(target.has_parent_path() ? target.parent_path() : fs::path("."));
+  remove_leftovers(target);
+  const std::string key = shard_path(plan.name, own).string();
+  PartsLedger ledger(folders.state, key);
+  PartsFolder parts = PartsFolder::take(folders.work, key, plan.fingerprint);
+  ledger.add(parts.name());
+  RunContext ctx(plan.name, ChunkStore(parts.path()), options.resources, progress, stop.get_token(), plan.inputs, own);
+  try {
+    const Bindings inputs = inputs_of(plan);
+    if (plan.stage->divisible(inputs)) {
+      plan.stage->run(inputs, {}, ctx);
+    } else {
+      ctx.warn("is not divided into shards; --join does the whole work");
+    }
+    outcome.warnings = ctx.warnings();
+    write_shard_file(target, shard_info(plan, own), ctx.chunks(), ctx.shard_chunks());
+  } catch (...) {
+    parts.leave();
+    ledger.forget_removed(folders.work);
+    throw;
+  }
+  parts.remove();
+  ledger.remove_folders(folders.work);
+}
+
+Bindings Executor::Impl::inputs_of(const NodePlan& plan) const {
+  Bindings inputs;
+  for (const auto& [port, source] : graph.node(plan.node).inputs) inputs[port] = graph.path_of(source);
+  return inputs;
+}
+
 void Executor::Impl::run_node(const NodePlan& plan, StageOutcome& outcome) {
   for (const std::string& reason : plan.reasons) spdlog::debug("{}: runs: {}", plan.name, reason);
+  const NodeShards shards(graph.node(plan.node), options.sharding);
+  const std::vector<std::shared_ptr<const ShardFile>> computed =
+      options.sharding.join > 0 ? shards.require_all(options.sharding.join, plan) : shards.matching(plan.fingerprint);
   PartsLedger ledger(folders.state, plan.name);
   PartsFolder parts = PartsFolder::take(folders.work, plan.name, plan.fingerprint);
   ledger.add(parts.name());
-  RunContext ctx(plan.name, ChunkStore(parts.path()), options.resources, progress, stop.get_token(), plan.inputs);
+  ChunkStore chunks(parts.path());
+  for (const auto& shard : computed) chunks.attach(shard);
+  RunContext ctx(plan.name, std::move(chunks), options.resources, progress, stop.get_token(), plan.inputs);
   try {
     TemporaryOutputs temporary(graph.node(plan.node));
     try {
@@ -340,6 +487,7 @@ void Executor::Impl::run_node(const NodePlan& plan, StageOutcome& outcome) {
   // The result is safe by now: what cannot be removed costs space, not the run.
   parts.remove();
   ledger.remove_folders(folders.work);
+  if (!options.sharding.folder.empty()) shards.remove(plan.fingerprint);
 }
 
 /// What a run that was killed right after publishing, or under another fingerprint, left here.
@@ -349,9 +497,7 @@ void Executor::Impl::clean_up_to_date(const NodePlan& plan) {
 }
 
 void Executor::Impl::compute(const NodePlan& plan, const Bindings& outputs, RunContext& ctx) {
-  Bindings inputs;
-  for (const auto& [port, source] : graph.node(plan.node).inputs) inputs[port] = graph.path_of(source);
-  plan.stage->run(inputs, outputs, ctx);
+  plan.stage->run(inputs_of(plan), outputs, ctx);
 }
 
 void Executor::Impl::put_in_place(const NodePlan& plan, TemporaryOutputs& temporary, StageOutcome& outcome) {

@@ -15,10 +15,18 @@
 #include "pipeline/progress.h"
 #include "pipeline/run_context.h"
 #include "pipeline/run_folders.h"
+#include "pipeline/sharding.h"
 
 namespace vtissue::pipeline {
 
-enum class OutcomeKind { kRan, kUpToDate, kFailed, kInterrupted, kNotReached };
+enum class OutcomeKind {
+  kRan,
+  kUpToDate,
+  kShard,  ///< this run's shard is there, the others are not yet: nothing was laid out
+  kFailed,
+  kInterrupted,
+  kNotReached
+};
 
 std::string_view to_string(OutcomeKind kind);
 
@@ -27,6 +35,7 @@ struct StageOutcome {
   std::string name;
   OutcomeKind kind = OutcomeKind::kNotReached;
   std::vector<std::string> reasons;  ///< why it ran
+  std::vector<Shard> missing;        ///< kShard: the shards that are not there
   std::string fingerprint;
   InputDigests inputs;
   std::map<std::string, ContentDigest, std::less<>> outputs;
@@ -46,6 +55,8 @@ struct ExecutorOptions {
   /// Called under the lock once the stages have ended, with the error that ended them if one did; not where
   /// the run was refused or nothing came of it. What it throws beside an error is only logged.
   std::function<void(const Executor&, const Error*)> finished = {};
+  /// Whether this run computes a shard, or lays out what shards have computed.
+  Sharding sharding = {};
 };
 
 /// Everything that a run checks before it makes its first folder: preflight(), the state and work folders, the
@@ -64,6 +75,9 @@ void check_before_run(const Graph& graph, const std::vector<NodePlan>& plans, co
 ///  4. outputs are flushed and renamed; digests are taken; the record is written with complete = true.
 ///  5. the stage's parts are removed, and those that earlier runs for this output left (PartsLedger); also what
 ///     a killed run left of a stage that is up to date.
+///
+/// Runs of different shards work in one folder at the same time; each has a lock of its own, and what they share is
+/// written by one of them at a time. A stage that is not divisible is run by the one that comes first.
 ///
 /// Independent stages overlap, on Resources::threads threads in all. A stage whose inputs turn out to
 /// have the content they had before does not run, though an earlier stage did (early cutoff).

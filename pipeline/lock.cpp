@@ -7,10 +7,12 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <ctime>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <thread>
 #include <utility>
 
 #include "core/atomic_file.h"
@@ -76,7 +78,7 @@ bool is_named(int descriptor, const fs::path& lock_file) {
 }
 
 /// Throws Error kOutput if the file cannot be opened.
-Attempt open_and_lock(const fs::path& folder, const fs::path& lock_file) {
+Attempt open_and_lock(const fs::path& folder, const fs::path& lock_file, short kind = F_WRLCK) {
   constexpr int kAttempts = 100;
   for (int i = 0; i < kAttempts; ++i) {
     make_folder(lock_file.parent_path());
@@ -85,7 +87,7 @@ Attempt open_and_lock(const fs::path& folder, const fs::path& lock_file) {
     if (attempt.descriptor < 0 && errno == ENOENT) continue;  // the folder was removed in between
     if (attempt.descriptor < 0) throw_output_error(folder, "write to the folder", errno);
     struct flock whole_file {};
-    whole_file.l_type = F_WRLCK;
+    whole_file.l_type = kind;
     whole_file.l_whence = SEEK_SET;
     if (::fcntl(attempt.descriptor, F_OFD_SETLK, &whole_file) != 0) {
       attempt.reason = errno;
@@ -130,8 +132,38 @@ std::optional<FolderLock> FolderLock::try_lock(const fs::path& lock_file) {
   return std::nullopt;
 }
 
+FolderLock FolderLock::shared(const fs::path& folder, const fs::path& lock_file) {
+  const Attempt attempt = open_and_lock(folder, lock_file, F_RDLCK);
+  FolderLock lock(attempt.descriptor);
+  lock.file_ = lock_file;
+  lock.shared_ = true;
+  if (is_held(attempt.reason)) {
+    throw Error(
+        ErrorCode::kOutput,
+        "{}: another vtissue run ({}) is using this folder, not for a shard; wait for it or choose another folder",
+        folder.string(), holder(read_text(attempt.descriptor)));
+  }
+  if (attempt.reason != 0) {
+    spdlog::warn("{}: this file system has no locks ({}); make sure that no other run than shards uses the folder",
+                 folder.string(), std::strerror(attempt.reason));
+  }
+  return lock;
+}
+
+FolderLock FolderLock::wait_for(const fs::path& lock_file, const std::stop_token& stop) {
+  constexpr std::chrono::milliseconds kBetween{50};
+  while (true) {
+    if (std::optional<FolderLock> lock = try_lock(lock_file)) return *std::move(lock);
+    if (stop.stop_requested()) {
+      throw Error(ErrorCode::kInterrupted, "stopped as asked while another run had {}; run the same command again",
+                  lock_file.string());
+    }
+    std::this_thread::sleep_for(kBetween);
+  }
+}
+
 FolderLock::FolderLock(FolderLock&& other) noexcept
-    : descriptor_(std::exchange(other.descriptor_, -1)), file_(std::move(other.file_)) {}
+    : descriptor_(std::exchange(other.descriptor_, -1)), shared_(other.shared_), file_(std::move(other.file_)) {}
 
 void FolderLock::remove_file() {
   std::error_code failure;
@@ -141,7 +173,7 @@ void FolderLock::remove_file() {
 
 FolderLock::~FolderLock() {
   if (descriptor_ < 0) return;
-  if (::ftruncate(descriptor_, 0) != 0) spdlog::debug("lock: not emptied: {}", std::strerror(errno));
+  if (!shared_ && ::ftruncate(descriptor_, 0) != 0) spdlog::debug("lock: not emptied: {}", std::strerror(errno));
   ::close(descriptor_);
 }
 

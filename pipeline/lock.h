@@ -2,6 +2,7 @@
 
 #include <filesystem>
 #include <optional>
+#include <stop_token>
 
 namespace vtissue::pipeline {
 
@@ -23,12 +24,20 @@ class FolderLock {
   /// the log. Throws Error kOutput if it cannot be written.
   static std::optional<FolderLock> try_lock(const std::filesystem::path& lock_file);
 
+  /// As the constructor, but others may hold the file in this way at the same time: shards of one run, of which each
+  /// has a lock of its own beside it. Writes nothing into the file.
+  static FolderLock shared(const std::filesystem::path& folder, const std::filesystem::path& lock_file);
+
+  /// Locks `lock_file` as soon as no other run has it. Throws Error kInterrupted, kOutput.
+  static FolderLock wait_for(const std::filesystem::path& lock_file, const std::stop_token& stop);
+
   /// Removes the file while it is held. Whoever waits to lock it will find that its name is gone.
   void remove_file();
 
  private:
   explicit FolderLock(int descriptor) : descriptor_(descriptor) {}
   int descriptor_ = -1;
+  bool shared_ = false;
   std::filesystem::path file_;
 };
 

@@ -5,17 +5,37 @@
 #include <utility>
 
 #include "core/error.h"
+#include "pipeline/shard.h"
 
 namespace vtissue::pipeline {
 
 RunContext::RunContext(std::string stage, ChunkStore chunks, Resources resources, Progress& progress,
-                       std::stop_token stop, std::map<std::string, std::string, std::less<>> inputs)
+                       std::stop_token stop, std::map<std::string, std::string, std::less<>> inputs,
+                       std::optional<Shard> shard)
     : stage_(std::move(stage)),
       chunks_(std::move(chunks)),
       resources_(resources),
       progress_(progress),
       stop_(std::move(stop)),
-      inputs_(std::move(inputs)) {}
+      inputs_(std::move(inputs)),
+      shard_(shard) {}
+
+ChunkIds RunContext::share(std::uint64_t count) {
+  if (!shard_) return count;
+  const ChunkIds own = share_of(count, *shard_);
+  for (std::uint64_t id = own.first; id < own.first + own.count; ++id) add_to_shard(id);
+  return own;
+}
+
+void RunContext::add_to_shard(std::uint64_t id) {
+  std::lock_guard lock(mutex_);
+  shard_chunks_.push_back(id);
+}
+
+std::vector<std::uint64_t> RunContext::shard_chunks() const {
+  std::lock_guard lock(mutex_);
+  return shard_chunks_;
+}
 
 std::string RunContext::input_sha256(std::string_view port, const std::filesystem::path& path) const {
   const auto known = inputs_.find(port);

@@ -6,6 +6,7 @@
 #include <map>
 #include <mutex>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <stop_token>
 #include <string>
 #include <string_view>
@@ -23,12 +24,27 @@ struct Resources {
   int in_flight = 4;  ///< items between reader, network and writer: --in-flight
 };
 
+/// One of `count` shares of a stage's work, from 1 (pipeline/shard.h). How work is divided never changes a result.
+struct Shard {
+  int index = 1;
+  int count = 1;
+  bool operator==(const Shard&) const = default;
+};
+
+/// The chunks [first, first + count). A number alone counts from 0.
+struct ChunkIds {
+  std::uint64_t first = 0;
+  std::uint64_t count = 0;
+  ChunkIds(std::uint64_t n) : count(n) {}  // NOLINT(google-explicit-constructor)
+  ChunkIds(std::uint64_t first_id, std::uint64_t n) : first(first_id), count(n) {}
+};
+
 /// What a running stage may use of its surroundings. Thread-safe.
 class RunContext {
  public:
-  /// `inputs`: digests of the stage's inputs by port, as far as they are known.
+  /// `inputs`: digests of the stage's inputs by port, as far as they are known. `shard`: only this share is computed.
   RunContext(std::string stage, ChunkStore chunks, Resources resources, Progress& progress, std::stop_token stop,
-             std::map<std::string, std::string, std::less<>> inputs = {});
+             std::map<std::string, std::string, std::less<>> inputs = {}, std::optional<Shard> shard = std::nullopt);
 
   ChunkStore& chunks() { return chunks_; }
   const Resources& resources() const { return resources_; }
@@ -36,6 +52,15 @@ class RunContext {
   /// SHA-256 of the input bound to `port` (ContentDigest::sha256), which lies at `path`: what the fingerprint was made
   /// from; the file is read only where the engine was not there to do so. Throws Error kBadInput.
   std::string input_sha256(std::string_view port, const std::filesystem::path& path) const;
+
+  /// The share that this run computes. Where there is one, run() ends once the share's chunks are committed: it gets no
+  /// outputs, and another run lays out all shares' chunks.
+  const std::optional<Shard>& shard() const { return shard_; }
+  /// Of [0, count) what this run computes: all of it, or the shard's share, which is noted as by add_to_shard().
+  ChunkIds share(std::uint64_t count);
+  /// Chunk `id` is of this shard's result.
+  void add_to_shard(std::uint64_t id);
+  std::vector<std::uint64_t> shard_chunks() const;
 
   /// Totals for the progress display; call once, before the first advance().
   void set_total(std::int64_t units, std::string_view unit);
@@ -61,18 +86,12 @@ class RunContext {
   Progress& progress_;
   std::stop_token stop_;
   std::map<std::string, std::string, std::less<>> inputs_;
+  std::optional<Shard> shard_;
   mutable std::mutex mutex_;
+  std::vector<std::uint64_t> shard_chunks_;
   std::int64_t done_ = 0;
   std::vector<std::string> warnings_;
   nlohmann::json reported_ = nlohmann::json::object();
-};
-
-/// The chunks [first, first + count). A number alone counts from 0.
-struct ChunkIds {
-  std::uint64_t first = 0;
-  std::uint64_t count = 0;
-  ChunkIds(std::uint64_t n) : count(n) {}  // NOLINT(google-explicit-constructor)
-  ChunkIds(std::uint64_t first_id, std::uint64_t n) : first(first_id), count(n) {}
 };
 
 /// The shape that every chunked stage has: chunks in order of id, of which those already

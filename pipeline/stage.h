@@ -12,6 +12,7 @@
 namespace vtissue::pipeline {
 
 class RunContext;
+struct Shard;
 
 /// A named input or output of a stage: one file, or one folder that has an `index.json`.
 struct Port {
@@ -64,6 +65,14 @@ class Stage {
 
   /// `available_inputs` as in preflight().
   virtual Estimate estimate(const Bindings& /*available_inputs*/) const { return {}; }
+
+  /// Whether the work on these inputs can be computed in shards: run() with a RunContext::shard() commits the share's
+  /// chunks and returns without touching `outputs`, which is empty then; run() without one, where the chunks of all
+  /// shards are there, lays them out and gives the same bytes as if it had computed them.
+  virtual bool divisible(const Bindings& /*inputs*/) const { return false; }
+
+  /// estimate() of one shard's work.
+  virtual Estimate estimate_shard(const Bindings& available_inputs, Shard shard) const;
 
   /// Computes the outputs. `outputs` are temporary paths beside their targets; the engine flushes and
   /// renames them when run() has returned. Work is committed through ctx.chunks() as it is done, so

@@ -232,7 +232,8 @@ void EmbedStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings&
   const TileChunks chunks{tiles.cells.size(), rows_per_chunk()};
   const auto side = static_cast<std::int64_t>(tiles.tile_px);
   const std::size_t tile_bytes = static_cast<std::size_t>(side * side) * 3;
-  ctx.set_total(static_cast<std::int64_t>(tiles.cells.size()), "tiles");
+  const pipeline::ChunkIds own = ctx.share(chunks.count());
+  ctx.set_total(chunks.rows(own), "tiles");
   nlohmann::json stated = settings();
   std::optional<GivenFeatures> given;
   if (const auto bound = inputs.find("patch_features"); bound != inputs.end()) {
@@ -245,7 +246,7 @@ void EmbedStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings&
   const bool needs_pixels = !given || stores_predictor();
 
   pipeline::for_each_chunk<Chunk>(
-      ctx, chunks.count(),
+      ctx, own,
       [&](std::uint64_t id) {
         Chunk chunk{.n = chunks.size(id)};
         if (given) {
@@ -278,7 +279,7 @@ void EmbedStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings&
       [](std::uint64_t, Chunk& chunk) { return pack_rows(chunk.rows); },
       [&](std::uint64_t id) { return static_cast<std::int64_t>(chunks.size(id)); });
 
-  write_features(outputs.at("features"), tiles, stated, ctx);
+  if (!ctx.shard()) write_features(outputs.at("features"), tiles, stated, ctx);
 }
 
 }  // namespace vtissue::stages

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "pipeline/chunk_store.h"
+#include "pipeline/run_context.h"
 
 namespace vtissue::stages {
 
@@ -19,6 +20,11 @@ struct TileChunks {
   std::uint64_t count() const { return (tiles + per_chunk - 1) / per_chunk; }
   std::size_t first(std::uint64_t id) const { return static_cast<std::size_t>(id) * per_chunk; }
   std::size_t size(std::uint64_t id) const { return std::min(per_chunk, tiles - first(id)); }
+  /// Rows of some of the chunks.
+  std::int64_t rows(pipeline::ChunkIds ids) const {
+    const std::size_t begin = std::min(tiles, first(ids.first)), end = std::min(tiles, first(ids.first + ids.count));
+    return static_cast<std::int64_t>(end - begin);
+  }
 };
 
 /// `wanted` rounded up to whole micro-batches.

@@ -104,10 +104,11 @@ void EncodeStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings
   const GeneMatch match = checked_match(path, table, *encoder_, options_.min_matched_genes);
   const TileChunks chunks{rows.cells.size(), rows_per_chunk()};
   const auto dim = static_cast<std::size_t>(encoder_->dim());
-  ctx.set_total(static_cast<std::int64_t>(chunks.tiles), "tiles");
+  const pipeline::ChunkIds own = ctx.share(chunks.count());
+  ctx.set_total(chunks.rows(own), "tiles");
 
   pipeline::for_each_chunk<EncodeChunk>(
-      ctx, chunks.count(),
+      ctx, own,
       [&](std::uint64_t id) {
         const std::size_t n = chunks.size(id);
         const auto first = rows.valid.begin() + static_cast<std::ptrdiff_t>(chunks.first(id));
@@ -137,6 +138,7 @@ void EncodeStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings
       [](std::uint64_t, EncodeChunk& chunk) { return pack_rows(chunk.rows); },
       [&](std::uint64_t id) { return static_cast<std::int64_t>(chunks.size(id)); });
 
+  if (ctx.shard()) return;
   const auto& stated = table.table().strings;
   const auto text = [&stated](const char* name) {
     const auto found = stated.find(name);

@@ -31,6 +31,7 @@ class EncodeStage : public pipeline::Stage {
   nlohmann::json identity() const override;
   void preflight(const pipeline::Bindings& available_inputs) const override;
   pipeline::Estimate estimate(const pipeline::Bindings& available_inputs) const override;
+  bool divisible(const pipeline::Bindings&) const override { return true; }
   void run(const pipeline::Bindings& inputs, const pipeline::Bindings& outputs,
            pipeline::RunContext& ctx) const override;
 

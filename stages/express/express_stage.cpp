@@ -136,9 +136,9 @@ void ExpressStage::run(const pipeline::Bindings& inputs, const pipeline::Binding
                        pipeline::RunContext& ctx) const {
   const io::TileSet tiles = io::read_tiles(inputs.at("tiles"));
   const SpotFiles files = SpotFiles::of(inputs);
-  ctx.set_total(static_cast<std::int64_t>(tiles.cells.size()), "tiles");
   TileExpression expression;
   if (files.any()) {
+    ctx.set_total(static_cast<std::int64_t>(tiles.cells.size()), "tiles");
     files.require_one();
     expression = measured_expression(files, tiles, panel_, options_.measured, ctx);
     ctx.advance(static_cast<std::int64_t>(tiles.cells.size()));
@@ -149,6 +149,7 @@ void ExpressStage::run(const pipeline::Bindings& inputs, const pipeline::Binding
       throw Error(ErrorCode::kUsage, "expression is to be predicted, but no features.h5 is given");
     }
     expression = predicted_expression(features->second, tiles, predictor, rows_per_chunk(), ctx);
+    if (ctx.shard()) return;
   }
   ctx.report("tiles", tiles.cells.size());
   ctx.report("source", expression.source);

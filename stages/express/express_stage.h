@@ -43,6 +43,8 @@ class ExpressStage : public pipeline::Stage {
   std::optional<std::vector<std::filesystem::path>> files_read(std::string_view port,
                                                                const std::filesystem::path& folder) const override;
   pipeline::Estimate estimate(const pipeline::Bindings& available_inputs) const override;
+  /// Predicted expression alone: a measurement is read as a whole by whoever lays out the table.
+  bool divisible(const pipeline::Bindings& inputs) const override { return !SpotFiles::of(inputs).any(); }
   void run(const pipeline::Bindings& inputs, const pipeline::Bindings& outputs,
            pipeline::RunContext& ctx) const override;
 

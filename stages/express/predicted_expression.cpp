@@ -167,8 +167,10 @@ TileExpression predicted_expression(const std::filesystem::path& path, const io:
   const io::FeatureReader features(path);
   const io::FeatureSetInfo set = predictor_set(path, features, tiles, predictor);
   const TileChunks chunks{tiles.cells.size(), rows_per_chunk};
+  const pipeline::ChunkIds own = ctx.share(chunks.count());
+  ctx.set_total(chunks.rows(own), "tiles");
   pipeline::for_each_chunk<PredictionChunk>(
-      ctx, chunks.count(),
+      ctx, own,
       [&](std::uint64_t id) {
         return read_chunk(features, set, predictor, tiles.neighbour_cells(), chunks.first(id), chunks.size(id));
       },

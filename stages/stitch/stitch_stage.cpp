@@ -185,11 +185,12 @@ void StitchStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings
   const BlockPlan plan(layout, kBlockPx);
   const LatentDecoder decoder(tiles, latents, *autoencoder_, options_.background);
   Overview overview(tiles.target_size, kBlockPx);
-  ctx.set_total(static_cast<std::int64_t>(plan.count()), "blocks");
+  const pipeline::ChunkIds own = ctx.share(plan.count());
+  ctx.set_total(static_cast<std::int64_t>(own.count), "blocks");
 
   using Windows = LatentDecoder::Windows;
   pipeline::for_each_chunk<Windows>(
-      ctx, plan.count(),
+      ctx, own,
       [&](std::uint64_t id) {
         return decoder.gather({plan.origin(id), {kBlockPx, kBlockPx}});
       },
@@ -204,6 +205,7 @@ void StitchStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings
       },
       [](std::uint64_t) { return 1; });
 
+  if (ctx.shard()) return;
   const std::size_t share_bytes = overview.share_bytes();
   for (std::uint64_t id = 0; id < plan.count(); ++id) {
     ctx.throw_if_stopped();

@@ -141,7 +141,8 @@ CanvasSynthesis::CanvasSynthesis(const models::Denoiser& denoiser, const models:
       options_(std::move(options)),
       layout_(conditions.cells(), denoiser.latent_size(), options_.windows) {
   options_.glass.resize(static_cast<std::size_t>(denoiser.latent_channels()), 0.0f);
-  std::uint64_t id = 0;
+  std::uint64_t id = options_.first_part;
+  removed_ = id;
   const auto add = [&](Kind kind, int evaluation, std::size_t items) {
     const std::size_t index = passes_.size();
     if (options_.scope) items = options_.scope->squares.at(index).size();
@@ -253,7 +254,8 @@ void CanvasSynthesis::run_pass(const Pass& pass, int generation, const Pass* pre
         if (blend) {
           blend->fill(chunk);
         } else {
-          chunk.conditions = window_conditions(conditions_, *canvas_, chunk.squares);
+          chunk.conditions = options_.exact ? options_.exact->read(conditions_, chunk.squares)
+                                            : window_conditions(conditions_, *canvas_, chunk.squares);
         }
         return chunk;
       },

@@ -12,6 +12,7 @@
 #include "models/samplers/sampler.h"
 #include "pipeline/run_context.h"
 #include "stages/synthesize/canvas_scope.h"
+#include "stages/synthesize/exact_conditions.h"
 #include "stages/synthesize/tile_conditions.h"
 #include "stages/synthesize/tissue_canvas.h"
 #include "stages/synthesize/window_layout.h"
@@ -25,9 +26,11 @@ struct CanvasOptions {
   /// [channels]: latents of empty glass. What a window sees beside the tissue is this with the noise of its step, as if
   /// it had been drawn already.
   std::vector<float> glass;
-  std::size_t chunk = 16;              ///< windows committed at once: whole micro-batches
-  std::size_t memory_bytes = 1 << 30;  ///< a larger canvas is mapped from a file in the work folder
-  std::optional<CanvasScope> scope;    ///< a part of the slide; else all of it
+  std::shared_ptr<const ExactConditions> exact;  ///< null: conditions between the tiles are interpolated
+  std::size_t chunk = 16;                        ///< windows committed at once: whole micro-batches
+  std::uint64_t first_part = 0;                  ///< id of the first part that is committed
+  std::size_t memory_bytes = 1 << 30;            ///< a larger canvas is mapped from a file in the work folder
+  std::optional<CanvasScope> scope;              ///< a part of the slide; else all of it
   /// Called when the state of generation 1, 2, … (one a step, two for samplers that evaluate twice) is whole: it lies
   /// in slot generation % 2, plane 0, and may be changed there. Called again for the last one when a run is gone on
   /// with.

@@ -57,6 +57,13 @@ std::vector<pipeline::ConfigKey> synthesize_config_keys() {
        .description = "shifted: so many last steps overlap and are blended (0..1000); each costs four times as much",
        .minimum = 0,
        .maximum = 1000},
+      {.name = "synthesize.conditions",
+       .type = ValueType::kString,
+       .default_value = "interpolated",
+       .description =
+           "conditions of windows between the tiles: interpolated (means of the tiles under a window) or exact (embed, "
+           "express and encode run where each step's windows lie: some 26 times as many squares for 20 steps)",
+       .choices = {"interpolated", "exact"}},
       {.name = "synthesize.canvas_mb",
        .type = ValueType::kInteger,
        .default_value = 1024,
@@ -146,6 +153,7 @@ SynthesizeOptions synthesize_options(const pipeline::Config& config) {
                        .morphology_interval = interval("synthesize.guidance_morphology"),
                        .gene_interval = interval("synthesize.guidance_gene")},
           .mode = parse_synthesis_mode(config.get<std::string>("synthesize.mode")),
+          .exact_conditions = config.get<std::string>("synthesize.conditions") == "exact",
           .blended_steps = config.get<int>("synthesize.blended_steps"),
           .canvas_bytes = config.get<std::int64_t>("synthesize.canvas_mb") << 20,
           .chunk_tiles = config.get<int>("synthesize.chunk_tiles")};

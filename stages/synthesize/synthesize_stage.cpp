@@ -7,14 +7,19 @@
 #include <utility>
 
 #include "core/error.h"
+#include "core/hash.h"
 #include "io/half.h"
 #include "io/latent_store.h"
 #include "models/noise.h"
 #include "models/samplers/sampler.h"
 #include "pipeline/run_context.h"
+#include "pipeline/shard.h"
 #include "stages/embed/feature_chunks.h"
 #include "stages/synthesize/canvas_synthesis.h"
+#include "stages/synthesize/exact_conditions.h"
 #include "stages/synthesize/tile_conditions.h"
+#include "stages/synthesize/tissue_canvas.h"
+#include "stages/synthesize/tissue_pieces.h"
 
 namespace vtissue::stages {
 namespace {
@@ -96,7 +101,18 @@ SynthesizeStage::SynthesizeStage(SynthesizeOptions options, std::shared_ptr<cons
 }
 
 std::vector<pipeline::Port> SynthesizeStage::inputs() const {
-  return {{.name = "features"}, {.name = "genes", .optional = true}};
+  std::vector<pipeline::Port> ports = {{.name = "features"}, {.name = "genes", .optional = true}};
+  for (const Point<Latent> lattice : lattices()) {
+    const auto [features, genes] = lattice_ports(lattice);
+    ports.push_back({.name = features});
+    ports.push_back({.name = genes, .optional = true});
+  }
+  return ports;
+}
+
+std::vector<Point<Latent>> SynthesizeStage::lattices() const {
+  if (!options_.exact_conditions || options_.mode == SynthesisMode::kIndependent) return {};
+  return window_lattices(WindowLayout({}, denoiser_->latent_size(), canvas_options().windows), sampler_.evaluations());
 }
 
 std::vector<pipeline::Port> SynthesizeStage::outputs() const { return {{.name = "latents", .is_folder = true}}; }
@@ -131,6 +147,7 @@ nlohmann::json SynthesizeStage::identity() const {
       {"numerics_class", options_.numerics_class}};
   if (options_.mode != SynthesisMode::kIndependent) identity["glass"] = options_.glass;
   if (options_.mode == SynthesisMode::kShifted) identity["blended_steps"] = options_.blended_steps;
+  if (!lattices().empty()) identity["conditions"] = "exact";
   return identity;
 }
 
@@ -153,13 +170,25 @@ nlohmann::json SynthesizeStage::made_by(const ConditionSource& conditions) const
                              {"guidance_gene_low", decimal(guidance.gene_interval.low)},
                              {"guidance_gene_high", decimal(guidance.gene_interval.high)}};
   if (options_.mode == SynthesisMode::kShifted) settings["blended_steps"] = options_.blended_steps;
+  if (!lattices().empty()) settings["conditions"] = "exact";
   return {{"settings", settings}, {"models", models}, {"conditions", conditions.settings()}};
 }
 
 void SynthesizeStage::preflight(const pipeline::Bindings& available_inputs) const {
   if (const auto features = bound(available_inputs, "features")) {
-    ConditionSource(*features, bound(available_inputs, "genes"), denoiser_);
+    const ConditionSource tiles(*features, bound(available_inputs, "genes"), denoiser_);
+    const auto all_there = std::ranges::all_of(
+        lattices(), [&](Point<Latent> lattice) { return available_inputs.contains(lattice_ports(lattice).first); });
+    if (all_there) exact_conditions(available_inputs, tiles);
   }
+}
+
+std::shared_ptr<const ExactConditions> SynthesizeStage::exact_conditions(const pipeline::Bindings& inputs,
+                                                                         const ConditionSource& tiles) const {
+  const std::vector<Point<Latent>> all = lattices();
+  if (all.empty()) return nullptr;
+  return std::make_shared<const ExactConditions>(inputs, all, tiles.has_genes(), tiles.slide_sha256(), kLatentFactor,
+                                                 denoiser_);
 }
 
 pipeline::Estimate SynthesizeStage::estimate(const pipeline::Bindings& available_inputs) const {
@@ -178,19 +207,15 @@ pipeline::Estimate SynthesizeStage::estimate(const pipeline::Bindings& available
   }
   const WindowLayout layout(cells, denoiser_->latent_size(), canvas_options().windows);
   std::int64_t chunks = 0, windows = 0;
-  bool blended = false;
   for (const models::Evaluation& evaluation : sampler_.evaluations()) {
     const std::size_t n = layout.windows(evaluation.step).size();
     windows += static_cast<std::int64_t>(n);
     chunks += chunks_of(n);
     if (!layout.blended(evaluation.step)) continue;
-    blended = true;
     chunks += chunks_of(cells.size());
   }
-  // Beside the result: the states after two steps, and of overlapping windows the predictions.
-  const std::int64_t states = 2 * (1 + sampler_.history_planes()), predictions = blended ? 4 : 0;
   return {.chunks = chunks,
-          .disk_bytes = values * (stored + (states + predictions) * part),
+          .disk_bytes = values * stored + parts_bytes(static_cast<std::int64_t>(cells.size())),
           .note = fmt::format("{} tiles, {} steps of {}, {} windows", cells.size(), options_.steps, options_.sampler,
                               windows)};
 }
@@ -198,12 +223,13 @@ pipeline::Estimate SynthesizeStage::estimate(const pipeline::Bindings& available
 void SynthesizeStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings& outputs,
                           pipeline::RunContext& ctx) const {
   const ConditionSource conditions(inputs.at("features"), bound(inputs, "genes"), denoiser_);
+  const fs::path folder = ctx.shard() ? fs::path() : outputs.at("latents");
   if (options_.mode == SynthesisMode::kIndependent) {
-    run_independent(conditions, outputs.at("latents"), ctx);
+    run_independent(conditions, folder, ctx);
   } else {
-    run_canvas(conditions, outputs.at("latents"), ctx);
+    run_canvas(inputs, conditions, folder, ctx);
   }
-  if (inputs.contains("genes") && denoiser_->gene_dim() == 0) {
+  if (!ctx.shard() && inputs.contains("genes") && denoiser_->gene_dim() == 0) {
     ctx.warn(fmt::format("{} takes no expression: the gene embeddings were not used", denoiser_->info().name));
   }
 }
@@ -217,10 +243,11 @@ void SynthesizeStage::run_independent(const ConditionSource& conditions, const f
     models::latent_noise(options_.seed, index, latent_box(cell, denoiser_->latent_size()), denoiser_->latent_channels(),
                          out);
   };
-  ctx.set_total(static_cast<std::int64_t>(cells.size()), "tiles");
+  const pipeline::ChunkIds own = ctx.share(chunks.count());
+  ctx.set_total(chunks.rows(own), "tiles");
 
   pipeline::for_each_chunk<SynthesisChunk>(
-      ctx, chunks.count(),
+      ctx, own,
       [&](std::uint64_t id) {
         const std::size_t n = chunks.size(id);
         SynthesisChunk chunk{n, std::vector<float>(n * per_tile), conditions.read(chunks.first(id), n)};
@@ -266,6 +293,7 @@ void SynthesizeStage::run_independent(const ConditionSource& conditions, const f
       },
       [&](std::uint64_t id) { return static_cast<std::int64_t>(chunks.size(id)); });
 
+  if (ctx.shard()) return;
   std::vector<float> part;
   std::uint64_t part_id = chunks.count();
   const auto read = [&](std::size_t tile, std::span<float> out) {
@@ -286,14 +314,109 @@ void SynthesizeStage::run_independent(const ConditionSource& conditions, const f
   write(folder, conditions, read, ctx);
 }
 
-void SynthesizeStage::run_canvas(const ConditionSource& conditions, const fs::path& folder,
-                                 pipeline::RunContext& ctx) const {
-  CanvasSynthesis synthesis(*denoiser_, sampler_, conditions, canvas_options());
+void SynthesizeStage::run_canvas(const pipeline::Bindings& inputs, const ConditionSource& conditions,
+                                 const fs::path& folder, pipeline::RunContext& ctx) const {
+  const std::vector<TileCell>& cells = conditions.cells();
+  PieceResults results(cells, rows_per_chunk(), values_per_tile());
+  const std::size_t pieces = results.pieces().size();
+  const std::vector<int> shard_of = assign_pieces(results.pieces(), ctx.shard() ? ctx.shard()->count : 1);
+
+  // The pieces that are this run's and that no shard has computed.
+  std::vector<std::size_t> own, missing, rows;
+  for (std::size_t piece = 0; piece < pieces; ++piece) {
+    if (ctx.shard() && shard_of[piece] != ctx.shard()->index - 1) continue;
+    own.push_back(piece);
+    if (results.done(piece, ctx.chunks())) continue;
+    missing.push_back(piece);
+    rows.insert(rows.end(), results.pieces()[piece].begin(), results.pieces()[piece].end());
+  }
+  std::ranges::sort(rows);
+  std::vector<std::size_t> index_of(cells.size());  // of a tile among `rows`
+  for (std::size_t i = 0; i < rows.size(); ++i) index_of[rows[i]] = i;
+
+  ConditionSource part(inputs.at("features"), bound(inputs, "genes"), denoiser_);
+  CanvasOptions options = canvas_options();
+  options.exact = exact_conditions(inputs, conditions);
+  if (rows.size() != cells.size()) {
+    part.keep(rows);
+    // Parts of other pieces are not taken for these.
+    constexpr int kIdsOfOneRun = 41;
+    const std::uint64_t name = checksum64(std::as_bytes(std::span(part.cells()))) >> kIdsOfOneRun << kIdsOfOneRun;
+    options.first_part = std::max(name, std::uint64_t{1} << kIdsOfOneRun);
+  }
+  CanvasSynthesis synthesis(*denoiser_, sampler_, part, std::move(options));
+  const auto computed = [&](std::size_t tile, std::span<float> out) { synthesis.read(index_of[tile], out); };
   ctx.set_total(synthesis.window_evaluations(), "windows");
-  synthesis.run(ctx);
-  ctx.report("window_evaluations", synthesis.window_evaluations());
-  write(
-      folder, conditions, [&](std::size_t tile, std::span<float> out) { synthesis.read(tile, out); }, ctx);
+  if (!rows.empty()) synthesis.run(ctx);
+  if (ctx.shard()) {
+    for (const std::size_t piece : missing) results.commit(piece, ctx.chunks(), computed);
+    for (const std::size_t piece : own) results.add_to_shard(piece, ctx);
+    return;
+  }
+  ctx.report("window_evaluations", window_evaluations(cells));
+  std::vector<bool> is_missing(pieces);
+  for (const std::size_t piece : missing) is_missing[piece] = true;
+  const auto read = [&](std::size_t tile, std::span<float> out) {
+    if (is_missing[results.piece_of(tile)]) {
+      computed(tile, out);
+    } else {
+      results.read(tile, ctx.chunks(), out);
+    }
+  };
+  write(folder, conditions, read, ctx);
+}
+
+std::int64_t SynthesizeStage::parts_bytes(std::int64_t tiles) const {
+  const std::int64_t state = tiles * static_cast<std::int64_t>(values_per_tile() * sizeof(float));
+  if (options_.mode == SynthesisMode::kIndependent) return state;
+  // The states after two steps, and of overlapping windows the predictions.
+  const bool blended = options_.mode == SynthesisMode::kOverlap || options_.blended_steps > 0;
+  const std::int64_t parts = state * (2 * (1 + sampler_.history_planes()) + (blended ? 4 : 0));
+  return canvas_bytes(tiles) > 0 ? parts : parts + 2 * state * (1 + sampler_.history_planes());
+}
+
+std::int64_t SynthesizeStage::canvas_bytes(std::int64_t tiles) const {
+  if (options_.mode == SynthesisMode::kIndependent) return 0;
+  const std::size_t bytes = TissueCanvas::bytes(static_cast<std::size_t>(tiles), denoiser_->latent_size(),
+                                                denoiser_->latent_channels(), 1 + sampler_.history_planes());
+  return bytes <= static_cast<std::size_t>(options_.canvas_bytes) ? static_cast<std::int64_t>(bytes) : 0;
+}
+
+std::int64_t SynthesizeStage::window_evaluations(const std::vector<TileCell>& cells) const {
+  if (options_.mode == SynthesisMode::kIndependent) {
+    return static_cast<std::int64_t>(cells.size() * sampler_.evaluations().size());
+  }
+  const WindowLayout layout(cells, denoiser_->latent_size(), canvas_options().windows);
+  std::int64_t windows = 0;
+  for (const models::Evaluation& evaluation : sampler_.evaluations()) {
+    windows += static_cast<std::int64_t>(layout.windows(evaluation.step).size());
+  }
+  return windows;
+}
+
+pipeline::Estimate SynthesizeStage::estimate_shard(const pipeline::Bindings& available_inputs,
+                                                   pipeline::Shard shard) const {
+  const auto features = bound(available_inputs, "features");
+  if (!features || options_.mode == SynthesisMode::kIndependent) return Stage::estimate_shard(available_inputs, shard);
+  const std::vector<TileCell> cells = io::FeatureReader(*features).cells();
+  const auto pieces = tissue_pieces(cells);
+  const std::vector<int> shard_of = assign_pieces(pieces, shard.count);
+  std::size_t tiles = 0, number = 0, largest = 0;
+  for (std::size_t piece = 0; piece < pieces.size(); ++piece) {
+    largest = std::max(largest, pieces[piece].size());
+    if (shard_of[piece] != shard.index - 1) continue;
+    tiles += pieces[piece].size();
+    ++number;
+  }
+  pipeline::Estimate whole = estimate(available_inputs);
+  const double share = cells.empty() ? 0 : static_cast<double>(tiles) / static_cast<double>(cells.size());
+  const auto part_of = [&](std::int64_t all) { return static_cast<std::int64_t>(static_cast<double>(all) * share); };
+  if (whole.chunks) whole.chunks = part_of(*whole.chunks);
+  if (whole.disk_bytes) whole.disk_bytes = part_of(*whole.disk_bytes);
+  if (whole.seconds) *whole.seconds *= share;
+  whole.note = fmt::format("shard {}: {} of {} pieces of tissue, {} of {} tiles; the largest piece has {}",
+                           pipeline::to_string(shard), number, pieces.size(), tiles, cells.size(), largest);
+  return whole;
 }
 
 CanvasOptions SynthesizeStage::canvas_options() const {

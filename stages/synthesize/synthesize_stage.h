@@ -18,6 +18,7 @@
 namespace vtissue::stages {
 
 class ConditionSource;
+class ExactConditions;
 struct CanvasOptions;
 
 struct SynthesizeOptions {
@@ -28,6 +29,9 @@ struct SynthesizeOptions {
   double shift = 1;                                  ///< of the flow samplers' times
   models::Guidance guidance;
   SynthesisMode mode = SynthesisMode::kShifted;
+  /// Conditions of windows between the tiles: from inputs of their own (ports features_XX_YY, genes_XX_YY of each of
+  /// lattices()) instead of the means of the tiles under them.
+  bool exact_conditions = false;
   int blended_steps = 2;     ///< shifted: so many last steps overlap and are blended
   std::vector<float> glass;  ///< [channels]: latents of empty glass, which windows see beside the tissue; empty: zeros
   /// Latents that fit in so many bytes are kept in memory, others in a file that is mapped. Changes no result.
@@ -55,6 +59,17 @@ class SynthesizeStage : public pipeline::Stage {
   /// Also that the stores come from the encoders the model was trained with: Error kModel.
   void preflight(const pipeline::Bindings& available_inputs) const override;
   pipeline::Estimate estimate(const pipeline::Bindings& available_inputs) const override;
+  /// By ranges of tiles where each tile is alone, otherwise by pieces of tissue (tissue_pieces.h).
+  bool divisible(const pipeline::Bindings&) const override { return true; }
+  /// With exact conditions: where the windows lie between the tiles, latents within a tile; otherwise none.
+  std::vector<Point<Latent>> lattices() const;
+  /// Evaluations of the network over tiles, in windows.
+  std::int64_t window_evaluations(const std::vector<TileCell>& cells) const;
+  /// What is on the disk at once beside the result, for so many tiles.
+  std::int64_t parts_bytes(std::int64_t tiles) const;
+  /// Of the canvas in memory, for so many tiles; 0 where it is mapped from a file or there is none.
+  std::int64_t canvas_bytes(std::int64_t tiles) const;
+  pipeline::Estimate estimate_shard(const pipeline::Bindings& available_inputs, pipeline::Shard shard) const override;
   void run(const pipeline::Bindings& inputs, const pipeline::Bindings& outputs,
            pipeline::RunContext& ctx) const override;
 
@@ -76,8 +91,11 @@ class SynthesizeStage : public pipeline::Stage {
   /// Every tile alone through all steps; a chunk's tiles are committed when they are done.
   void run_independent(const ConditionSource& conditions, const std::filesystem::path& folder,
                        pipeline::RunContext& ctx) const;
-  void run_canvas(const ConditionSource& conditions, const std::filesystem::path& folder,
-                  pipeline::RunContext& ctx) const;
+  /// Null where conditions are interpolated.
+  std::shared_ptr<const ExactConditions> exact_conditions(const pipeline::Bindings& inputs,
+                                                          const ConditionSource& tiles) const;
+  void run_canvas(const pipeline::Bindings& inputs, const ConditionSource& conditions,
+                  const std::filesystem::path& folder, pipeline::RunContext& ctx) const;
 
   SynthesizeOptions options_;
   std::shared_ptr<const models::Denoiser> denoiser_;

@@ -34,9 +34,13 @@ void check_set(const std::filesystem::path& path, const io::FeatureSetInfo& set,
 
 ConditionSource::ConditionSource(const std::filesystem::path& features,
                                  const std::optional<std::filesystem::path>& genes,
-                                 std::shared_ptr<const models::Denoiser> denoiser)
+                                 std::shared_ptr<const models::Denoiser> denoiser, const std::string& grid)
     : features_(features), denoiser_(std::move(denoiser)) {
-  if (!features_.grid().empty()) {
+  if (!grid.empty() && features_.grid() != grid) {
+    throw Error(ErrorCode::kBadInput, "{}: of {}, not of the lattice of {}; make it from the tiles of that lattice",
+                features.string(), features_.grid().empty() ? "tiles of the base grid" : features_.grid(), grid);
+  }
+  if (grid.empty() && !features_.grid().empty()) {
     throw Error(ErrorCode::kBadInput,
                 "{}: {}; synthesis takes tiles that lie side by side from the slide's corner on: make them with "
                 "tile.overlap_px = 0 and without tile.coordinates (or with coordinates that lie so)",
@@ -77,7 +81,30 @@ nlohmann::json ConditionSource::settings() const {
   return all;
 }
 
+void ConditionSource::keep(std::vector<std::size_t> rows) {
+  kept_.clear();
+  for (const std::size_t row : rows) kept_.push_back(features_.cells()[row]);
+  rows_ = std::move(rows);
+}
+
 ConditionRows ConditionSource::read(std::size_t first, std::size_t count) const {
+  if (!rows_) return read_stored(first, count);
+  ConditionRows all;
+  const auto append = [](auto& to, const auto& from) { to.insert(to.end(), from.begin(), from.end()); };
+  for (std::size_t i = first; i < first + count;) {
+    std::size_t run = 1;
+    while (i + run < first + count && (*rows_)[i + run] == (*rows_)[i] + run) ++run;
+    const ConditionRows rows = read_stored((*rows_)[i], run);
+    append(all.morphology, rows.morphology);
+    append(all.has_morphology, rows.has_morphology);
+    append(all.gene, rows.gene);
+    append(all.has_gene, rows.has_gene);
+    i += run;
+  }
+  return all;
+}
+
+ConditionRows ConditionSource::read_stored(std::size_t first, std::size_t count) const {
   ConditionRows rows;
   features_.read(kMorphologySet, first, count, rows.morphology, rows.has_morphology);
   const auto dim = static_cast<std::size_t>(denoiser_->gene_dim());

@@ -29,13 +29,17 @@ struct ConditionRows {
 /// The conditions that the stores hold, for one denoiser. Thread-safe.
 class ConditionSource {
  public:
-  /// `genes` may be absent: every gene condition is the null. Throws Error kBadInput if the stores are not of
-  /// the same tiles of one slide, kModel if an encoder is not the one the denoiser was trained with.
+  /// `genes` may be absent: every gene condition is the null. `grid` is the lattice that the rows are of, as
+  /// TileSet::grid(). Throws Error kBadInput if the stores are not of that lattice or not of the same tiles of one
+  /// slide, kModel if an encoder is not the one the denoiser was trained with.
   ConditionSource(const std::filesystem::path& features, const std::optional<std::filesystem::path>& genes,
-                  std::shared_ptr<const models::Denoiser> denoiser);
+                  std::shared_ptr<const models::Denoiser> denoiser, const std::string& grid = "");
   virtual ~ConditionSource() = default;
 
-  const std::vector<TileCell>& cells() const { return features_.cells(); }
+  /// From now on only these rows, ascending, are there: cells() and read() count in them. Not thread-safe.
+  void keep(std::vector<std::size_t> rows);
+
+  const std::vector<TileCell>& cells() const { return rows_ ? kept_ : features_.cells(); }
   const std::string& slide_sha256() const { return features_.slide_sha256(); }
   bool has_genes() const { return genes_.has_value(); }
   /// Where the conditions come from; no gene set where genes are absent or not taken.
@@ -46,11 +50,14 @@ class ConditionSource {
   virtual ConditionRows read(std::size_t first, std::size_t count) const;
 
  private:
+  ConditionRows read_stored(std::size_t first, std::size_t count) const;
   void check_genes(const std::filesystem::path& features, const std::filesystem::path& genes) const;
 
   io::FeatureReader features_;
   std::optional<io::FeatureReader> genes_;
   std::shared_ptr<const models::Denoiser> denoiser_;
+  std::optional<std::vector<std::size_t>> rows_;  ///< of the stores, where only some are there
+  std::vector<TileCell> kept_;
 };
 
 }  // namespace vtissue::stages

@@ -116,6 +116,7 @@ class FakeStage : public Stage {
   void preflight(const Bindings& available) const override {
     if (on_preflight) on_preflight(available);
   }
+  bool divisible(const Bindings&) const override { return divided; }
   Estimate estimate(const Bindings&) const override { return {.chunks = static_cast<std::int64_t>(chunks)}; }
 
   void run(const Bindings& in, const Bindings& out, RunContext& ctx) const override {
@@ -125,9 +126,10 @@ class FakeStage : public Stage {
       const std::string text = std::filesystem::is_directory(path) ? slurp(path / "data") : slurp(path);
       seen += port + "=" + (use_inputs ? text : "") + ";";
     }
-    ctx.set_total(static_cast<std::int64_t>(chunks), "chunks");
+    const ChunkIds own = ctx.share(chunks);
+    ctx.set_total(static_cast<std::int64_t>(own.count), "chunks");
     for_each_chunk<CountedItem>(
-        ctx, chunks,
+        ctx, own,
         [&](std::uint64_t id) {
           if (on_read) on_read(id);
           return CountedItem(counts, fmt::format("{} {} {}", seen, settings.dump(), id));
@@ -142,6 +144,7 @@ class FakeStage : public Stage {
           const auto bytes = std::as_bytes(std::span(item.text()));
           return std::vector<std::byte>(bytes.begin(), bytes.end());
         });
+    if (ctx.shard()) return;
     if (on_layout) on_layout(ctx);
     std::string all;
     for (std::uint64_t id = 0; id < chunks; ++id) {
@@ -163,6 +166,7 @@ class FakeStage : public Stage {
   nlohmann::json settings = {{"size_px", 128}};
   int format = 1;
   std::uint64_t chunks = 8;
+  bool divided = true;
   bool use_inputs = true;  ///< false: the output does not depend on what the inputs contain
   std::function<void(std::uint64_t)> on_read, on_compute, on_encode;
   std::function<void(RunContext&)> on_layout;
