@@ -63,6 +63,7 @@ class SiteWriter {
     }
     next_ = 0;
     std::vector<std::thread> threads;
+    threads.reserve(static_cast<std::size_t>(options_.threads));
     for (int i = 0; i < options_.threads; ++i) threads.emplace_back([&] { work(paths); });
     for (std::thread& thread : threads) thread.join();
     if (failure_ != nullptr) std::rethrow_exception(failure_);

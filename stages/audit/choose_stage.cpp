@@ -25,6 +25,7 @@ double agreement(const TilePainter& painter, const models::MorphologyEncoder& en
   double sum = 0;
   for (const std::vector<std::size_t>& group : nearby_groups(tiles, wanted)) {
     std::vector<TileCell> cells;
+    cells.reserve(group.size());
     for (const std::size_t tile : group) cells.push_back(tiles.cells[tile]);
     std::vector<float> seen(cells.size() * dim), asked;
     encoder.encode(painter.paint_tiles(cells), static_cast<int>(cells.size()), tiles.tile_px, seen);
@@ -116,6 +117,7 @@ void ChooseStage::run(const pipeline::Bindings& inputs, const pipeline::Bindings
     std::vector<std::size_t> failed;
     std::ranges::set_intersection(piece, extent.region, std::back_inserter(failed));
     std::vector<double> cosines;
+    cosines.reserve(painters.size());
     for (const auto& painter : painters) cosines.push_back(agreement(*painter, *encoder_, features, tiles, failed));
     const auto best = static_cast<std::size_t>(std::ranges::max_element(cosines) - cosines.begin());
     for (const std::size_t tile : piece) taken[tile] = best;

@@ -106,7 +106,7 @@ std::string cohort_csv(const std::vector<CohortSlide>& slides) {
 std::string cohort_page(const std::vector<CohortSlide>& slides, std::string_view preview, std::string_view generator) {
   std::vector<CohortSlide> ordered;
   for (const CohortSlide& slide : slides) ordered.push_back(with_record(slide));
-  std::ranges::stable_partition(ordered, [](const CohortSlide& slide) { return !has_slide(slide); });
+  std::stable_partition(ordered.begin(), ordered.end(), [](const CohortSlide& slide) { return !has_slide(slide); });
   const auto good = std::ranges::count_if(slides, has_slide);
   std::string html = fmt::format(
       "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "

@@ -229,8 +229,8 @@ std::vector<Nucleus> find_nuclei(std::span<const float> smoothed, int side, doub
       at = static_cast<std::int32_t>(moments.size());
       moments.emplace_back();
     }
-    moments[static_cast<std::size_t>(at)].add(static_cast<double>(i % static_cast<std::size_t>(side)),
-                                              static_cast<double>(i / static_cast<std::size_t>(side)));
+    const std::size_t row = i / static_cast<std::size_t>(side), column = i % static_cast<std::size_t>(side);
+    moments[static_cast<std::size_t>(at)].add(static_cast<double>(column), static_cast<double>(row));
   }
   std::vector<Nucleus> nuclei;
   for (const Moments& sums : moments) {

@@ -82,6 +82,7 @@ std::vector<std::vector<GeneChange>> draw_sets(std::span<const GeneChange> targe
       changes.push_back(for_other_gene(target[k], spread_of(genes, target[k].gene), gene));
     }
     std::vector<std::string> key;
+    key.reserve(changes.size());
     for (const GeneChange& change : changes) key.push_back(change.gene);
     if (changes.size() != target.size() || !seen.insert(key).second) continue;
     sets.push_back(std::move(changes));

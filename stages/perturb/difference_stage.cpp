@@ -212,7 +212,8 @@ void DifferenceStage::run(const pipeline::Bindings& inputs, const pipeline::Bind
   ctx.set_total(static_cast<std::int64_t>(plan.count()), "blocks");
 
   const auto [red, green, blue] = options_.pyramid.background;
-  const auto paint = [&](std::uint64_t id, const DifferenceBlock& block, bool heat) {
+  const auto paint = [&, red = red, green = green, blue = blue](std::uint64_t id, const DifferenceBlock& block,
+                                                                bool heat) {
     std::vector<std::uint8_t> rgb(static_cast<std::size_t>(kDifferencePx) * kDifferencePx * 3);
     const Point<TargetPx> origin = plan.origin(id);
     fill_glass(origin, {kDifferencePx, kDifferencePx}, {red, green, blue}, rgb);

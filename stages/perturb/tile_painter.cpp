@@ -57,6 +57,7 @@ std::vector<std::vector<std::size_t>> nearby_groups(const io::TileSet& tiles, st
     groups[{at.y / kGroupPx, at.x / kGroupPx}].push_back(tile);
   }
   std::vector<std::vector<std::size_t>> result;
+  result.reserve(groups.size());
   for (auto& [place, group] : groups) result.push_back(std::move(group));
   return result;
 }
