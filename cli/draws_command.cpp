@@ -6,6 +6,7 @@
 #include "cli/app.h"
 #include "cli/base_run.h"
 #include "cli/line.h"
+#include "cli/region_arguments.h"
 #include "cli/session.h"
 #include "core/error.h"
 #include "stages/draws/draws_stage.h"
@@ -21,8 +22,7 @@ namespace {
 struct DrawsArguments {
   CommonOptions common;
   fs::path run, out;
-  std::string region, region_of = "slide";
-  std::vector<std::string> tiles;
+  RegionArguments region;
   int draws = 4;
 };
 
@@ -32,13 +32,8 @@ pipeline::Graph make_draws_line(const BaseRun& run, const DrawsArguments& argume
   stages::DrawsOptions options{.glass = stages::stitch_options(run.config).background,
                                .generator = "vtissue " + std::string(version()),
                                .numerics_class = engines.numerics_class()};
-  options.region.of_virtual = arguments.region_of == "virtual";
-  for (const std::string& tile : arguments.tiles) options.region.cells.push_back(stages::parse_tile(tile));
-  fs::path region_file;
-  if (!arguments.region.empty()) {
-    options.region.box = stages::parse_region_box(arguments.region);
-    if (!options.region.box) region_file = arguments.region;
-  }
+  options.region = arguments.region.options();
+  const fs::path region_file = arguments.region.file();
   const bool part = !options.region.whole_slide() || !region_file.empty();
   pipeline::Graph graph;
   std::map<std::string, pipeline::Source, std::less<>> inputs = {{"tiles", run.file(output_names::kTiles)}};
@@ -102,16 +97,7 @@ void add_draws_command(CLI::App& app, Action& action) {
   command->add_option("--draws", arguments->draws, "draws in all: the run's own and those of the seeds after its own")
       ->check(CLI::Range(2, 64))
       ->capture_default_str();
-  command
-      ->add_option(
-          "--region", arguments->region,
-          "only here: a GeoJSON file of polygons, or x,y,width,height, in level-0 pixels; by default all of the slide")
-      ->type_name("FILE|BOX");
-  command->add_option("--region-of", arguments->region_of, "the picture whose level-0 pixels the region is given in")
-      ->check(CLI::IsMember({"slide", "virtual"}))
-      ->capture_default_str();
-  command->add_option("--tile", arguments->tiles, "only this tile: column,row in half tiles; may be repeated")
-      ->type_name("C,R");
+  arguments->region.add_to(*command);
   command->add_option("--out", arguments->out, "output folder; by default <run>/uncertainty");
   arguments->common.add_to(*command, true);
   command->callback([arguments, &action] { action = [arguments] { return draws(*arguments); }; });

@@ -5,6 +5,7 @@
 #include "cli/app.h"
 #include "cli/base_run.h"
 #include "cli/perturb_line.h"
+#include "cli/region_arguments.h"
 #include "cli/session.h"
 #include "core/error.h"
 
@@ -16,8 +17,8 @@ namespace {
 struct PerturbArguments {
   CommonOptions common;
   fs::path run, out;
-  std::string genes, sweep, region, region_of = "slide";
-  std::vector<std::string> tiles;
+  std::string genes, sweep;
+  RegionArguments region;
   int controls = 0, housekeeping = 0, seeds = 1;
 };
 
@@ -33,12 +34,8 @@ PerturbRequest request_of(const PerturbArguments& arguments) {
       throw Error(ErrorCode::kUsage, "--controls, --housekeeping and --seeds belong to --genes, not to --sweep");
     }
   }
-  request.region.of_virtual = arguments.region_of == "virtual";
-  for (const std::string& tile : arguments.tiles) request.region.cells.push_back(stages::parse_tile(tile));
-  if (!arguments.region.empty()) {
-    request.region.box = stages::parse_region_box(arguments.region);
-    if (!request.region.box) request.region_file = arguments.region;
-  }
+  request.region = arguments.region.options();
+  request.region_file = arguments.region.file();
   request.controls = static_cast<std::size_t>(arguments.controls);
   request.housekeeping = static_cast<std::size_t>(arguments.housekeeping);
   request.seeds = static_cast<std::size_t>(arguments.seeds);
@@ -77,16 +74,7 @@ void add_perturb_command(CLI::App& app, Action& action) {
       ->type_name("CHANGES");
   command->add_option("--sweep", arguments->sweep, "a strip of pictures over values of one gene: MITF=-3sd..+3sd:7")
       ->type_name("RANGE");
-  command
-      ->add_option(
-          "--region", arguments->region,
-          "only here: a GeoJSON file of polygons, or x,y,width,height, in level-0 pixels; by default all of the slide")
-      ->type_name("FILE|BOX");
-  command->add_option("--region-of", arguments->region_of, "the picture whose level-0 pixels the region is given in")
-      ->check(CLI::IsMember({"slide", "virtual"}))
-      ->capture_default_str();
-  command->add_option("--tile", arguments->tiles, "only this tile: column,row in half tiles; may be repeated")
-      ->type_name("C,R");
+  arguments->region.add_to(*command);
   command->add_option("--out", arguments->out, "output folder; by default <run>/perturb/<the changes>");
   command
       ->add_option("--controls", arguments->controls,
